@@ -1,0 +1,158 @@
+"""Every Redis key, in one table.
+
+`{s}` is the shard's hash tag, so that all keys of one script live in one slot; `{c}` is the tag of the small control
+data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; its keys live in the target's shard.
+
+| key | type | TTL | owner | what |
+|---|---|---|---|---|
+| `mp:{s}:monitor:<id>` | hash | - | shared | the monitor: settings and state (`model.Monitor`) |
+| `mp:{s}:pulse:<id>` | string | until the deadline | collector | the hint: its expiry event wakes the watchdog |
+| `mp:{s}:beats:<id>` | list | - | collector | the newest 100 heartbeats |
+| `mp:{s}:history:<id>` | hash | - | shared | `<day>:<status>` → ms in that status, 400 days; `i:<gen>` → an incident |
+| `mp:{s}:deadlines` | zset | - | watchdog | the ledger: every monitor by deadline in ms, `inf` when it has none |
+| `mp:{s}:events` | stream | 7 days or 1,000,000 entries | shared | every event of the shard |
+| `mp:{s}:incidents` | zset | 400 days | shared | incident ids by the time they were opened |
+| `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
+| `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
+| `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |
+| `mp:{s}:token:<sha256>` | string | - | shared | a monitor token's hash → monitor id |
+| `mp:{s}:slugs:<bucket>` | hash | - | shared | monitor id → slug, in 16,384 buckets by slug |
+| `mp:{s}:once:<hash>` | string | 1 day | collector | an idempotency key that was accepted |
+| `mp:{s}:group:<name>` | string | - | shared | the last id a consumer group has acknowledged in order |
+| `mp:{s}:poison` | stream | newest 10,000 | shared | stream entries that no consumer could handle |
+| `mp:{s}:queue:<target>` | zset | - | shared | pending deliveries by the ms of their next attempt |
+| `mp:{s}:inflight:<target>` | zset | - | shared | claimed deliveries by the ms of their claim |
+| `mp:{s}:pending:<target>` `done:` `dead:` | zset | done 30 days, newest 1,000; dead 30 days | shared | delivery ids by state |
+| `mp:{s}:delivery:<target>:<n>` | hash | with its set | shared | one delivery and its attempts |
+| `mp:{s}:seen:<target>` | zset | see deliveries | shared | event ids that already became a delivery |
+| `mp:{s}:target:<target>` | hash | - | shared | the target's counters and circuit |
+| `mp:{s}:burst:<target>` | hash | 1 min | notifier | message counters of the storm digest |
+| `mp:{s}:due` | zset | - | shared | targets by the ms of their earliest pending delivery |
+| `mp:{s}:sending` | zset | - | shared | targets with claimed deliveries |
+| `mp:{s}:sequence` | string | - | shared | the last delivery number of the shard |
+| `mp:{c}:schema` | hash | - | shared | `version` and `shards` of the data |
+| `mp:{c}:worker:<id>` | string | 6 s | shared | a worker lives |
+| `mp:{c}:apitoken:<sha256>` | hash | - | admin | an API token: id, name, scopes, created_at |
+| `mp:{c}:apitokens` | hash | - | admin | API token id → sha256 |
+| `mp:{c}:channels` | hash | - | admin | channel id → JSON, secrets encrypted |
+| `mp:{c}:webhooks` | hash | - | webhooks | webhook id → JSON, secrets encrypted |
+| `mp:{c}:version:<kind>` | string | - | admin, webhooks | grows with each change of `channels` or `webhooks` |
+| `mp:{c}:ids:<kind>` | string | - | admin, webhooks | the last integer id given out |
+| `mp:{c}:telemetry` | hash | - | collector | domain → JSON of its last telemetry, with the monitor id |
+| `mp:{c}:replay:<hash>` | string | 20 min | collector | a telemetry body that was accepted |
+"""
+
+import zlib
+
+SLUG_BUCKETS = 16_384
+"""Keeps a bucket below 128 entries, and so in its compact encoding, up to two million monitors."""
+
+
+def monitor(shard: int, monitor_id: str) -> str:
+    return f"mp:{{{shard}}}:monitor:{monitor_id}"
+
+
+def pulse(shard: int, monitor_id: str) -> str:
+    return f"mp:{{{shard}}}:pulse:{monitor_id}"
+
+
+def beats(shard: int, monitor_id: str) -> str:
+    return f"mp:{{{shard}}}:beats:{monitor_id}"
+
+
+def history(shard: int, monitor_id: str) -> str:
+    return f"mp:{{{shard}}}:history:{monitor_id}"
+
+
+def deadlines(shard: int) -> str:
+    return f"mp:{{{shard}}}:deadlines"
+
+
+def events(shard: int) -> str:
+    return f"mp:{{{shard}}}:events"
+
+
+def incidents(shard: int) -> str:
+    return f"mp:{{{shard}}}:incidents"
+
+
+def open_incidents(shard: int) -> str:
+    return f"mp:{{{shard}}}:open"
+
+
+def ingest(shard: int) -> str:
+    return f"mp:{{{shard}}}:ingest"
+
+
+def gaps(shard: int) -> str:
+    return f"mp:{{{shard}}}:gaps"
+
+
+def token(shard: int, token_hash: str) -> str:
+    return f"mp:{{{shard}}}:token:{token_hash}"
+
+
+def slugs(shards: int, slug: str) -> str:
+    """The bucket that lists every monitor with this slug."""
+    bucket = zlib.crc32(slug.encode()) % SLUG_BUCKETS
+    return f"mp:{{{bucket % shards}}}:slugs:{bucket}"
+
+
+def once(shard: int, digest: str) -> str:
+    return f"mp:{{{shard}}}:once:{digest}"
+
+
+def group(shard: int, name: str) -> str:
+    return f"mp:{{{shard}}}:group:{name}"
+
+
+def poison(shard: int) -> str:
+    return f"mp:{{{shard}}}:poison"
+
+
+def of_target(shard: int, kind: str, target: str) -> str:
+    """A target's key; `kind` is one of queue, inflight, pending, done, dead, seen, target, burst."""
+    return f"mp:{{{shard}}}:{kind}:{target}"
+
+
+def delivery(shard: int, target: str, number: int | str) -> str:
+    return f"mp:{{{shard}}}:delivery:{target}:{number}"
+
+
+def due(shard: int) -> str:
+    return f"mp:{{{shard}}}:due"
+
+
+def sending(shard: int) -> str:
+    return f"mp:{{{shard}}}:sending"
+
+
+def sequence(shard: int) -> str:
+    return f"mp:{{{shard}}}:sequence"
+
+
+SCHEMA = "mp:{c}:schema"
+API_TOKENS = "mp:{c}:apitokens"
+CHANNELS = "mp:{c}:channels"
+WEBHOOKS = "mp:{c}:webhooks"
+TELEMETRY = "mp:{c}:telemetry"
+
+
+def worker(worker_id: str) -> str:
+    return f"mp:{{c}}:worker:{worker_id}"
+
+
+def api_token(token_hash: str) -> str:
+    return f"mp:{{c}}:apitoken:{token_hash}"
+
+
+def version(kind: str) -> str:
+    return f"mp:{{c}}:version:{kind}"
+
+
+def ids(kind: str) -> str:
+    return f"mp:{{c}}:ids:{kind}"
+
+
+def replay(digest: str) -> str:
+    return f"mp:{{c}}:replay:{digest}"
