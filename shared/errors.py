@@ -1,5 +1,24 @@
 """Every error MishPulse raises on purpose."""
 
+from typing import Literal
+
+Failure = Literal[
+    "config",
+    "disconnected",
+    "dns",
+    "forbidden_address",
+    "other",
+    "protocol",
+    "refused",
+    "rejected",
+    "status",
+    "timeout",
+    "tls",
+    "unreachable",
+    "vanished",
+]
+"""Why an attempt failed: the closed set of the failure label in metrics and logs."""
+
 
 class PulseError(Exception):
     """The root: a sentence that tells the reader what to do."""
@@ -20,8 +39,9 @@ class Conflict(PulseError):  # noqa: N818 - HTTP's 409
 class DeliveryError(PulseError):
     """An attempt failed.
 
-    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in seconds that
-    the destination asked for; `status` is its HTTP status and `body` its answer, where there was one.
+    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in
+    seconds that the destination asked for; `status` is its HTTP status and `body` its answer, where there was
+    one; `label` says why in one word of the closed set.
     """
 
     def __init__(
@@ -32,9 +52,11 @@ class DeliveryError(PulseError):
         retry_after: float | None = None,
         status: int | None = None,
         body: str = "",
+        label: Failure = "other",
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
         self.status = status
         self.body = body
+        self.label: Failure = label

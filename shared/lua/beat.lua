@@ -1,0 +1,58 @@
+-- Records heartbeats, many in one call; a broken record fails alone.
+-- KEYS  1 deadlines, 2 events, 3 incidents, 4 open; then four per item: monitor, pulse, beats, history
+-- ARGV  six per item: monitor id, token hash, kind (ok|warning|error|start|log), 1 when the request was a POST, rid,
+--       message
+-- Returns a list: per item 1 recorded, 0 ignored (paused, or a method this monitor does not take),
+--         -1 the token is not this monitor's, -2 the record is broken
+-- Emits monitor.alive, warning, error, recovered
+--@include clock
+--@include monitor
+--@include transition
+local STATUS = {ok = 'alive', warning = 'warning', error = 'error'}
+
+local function judge(m, k, id, status, message)
+  local digest = status == 'error' and string.sub(redis.sha1hex(message), 1, 12) or ''
+  if m.status ~= status then
+    transition(k, id, m, status, message, 'heartbeat')
+  elseif digest ~= m.digest then -- the same incident with news is told again
+    m.gen = m.gen + 1
+    redis.call('HSET', k.monitor, 'gen', m.gen)
+    emit(k.events, k.monitor, id, m.gen, 'monitor.error', status, status, message, 'heartbeat', m.incident)
+  end
+  if digest ~= m.digest then redis.call('HSET', k.monitor, 'digest', digest) end
+end
+
+local function record(k, id, token, kind, post, rid, message)
+  local m = read(k.monitor)
+  if not m or m.token ~= token then return -1 end
+  if m.status == 'paused' or (m.methods == 'post' and post ~= '1') then return 0 end
+  local status, took, running = STATUS[kind], '', m.started ~= ''
+  if status then
+    local rearm = m.schedule == '' or running or (m.status ~= 'alive' and m.status ~= 'warning' and m.status ~= 'error')
+    if running and (m.rid == rid) then took = string.format('%d', now - tonumber(m.started)) end
+    if running then redis.call('HDEL', k.monitor, 'started', 'rid') end
+    redis.call('HSET', k.monitor, 'seen', now)
+    judge(m, k, id, status, message)
+    if m.schedule == '' then arm(KEYS[1], k.pulse, id, now + m.timeout + m.grace)
+    elseif rearm then arm(KEYS[1], k.pulse, id, now) end -- the watchdog knows cron, this path does not
+  elseif kind == 'start' then
+    if not running and m.status ~= 'dead' then
+      arm(KEYS[1], k.pulse, id, now + (m.grace > 0 and m.grace or m.timeout))
+    end
+    redis.call('HSET', k.monitor, 'started', now, 'rid', rid)
+  end
+  local size = redis.call('LPUSH', k.beats, string.format('%d', now) .. ' ' .. kind .. ' ' .. took .. ' ' .. message)
+  if size > 110 then redis.call('LTRIM', k.beats, 0, 99) end
+  return 1
+end
+
+local results = {}
+for i = 1, #ARGV / 6 do
+  local key, arg = 4 * i, 6 * i - 5
+  local k = {monitor = KEYS[key + 1], pulse = KEYS[key + 2], beats = KEYS[key + 3], history = KEYS[key + 4],
+    events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
+  local ok, result = pcall(record, k, ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4],
+    ARGV[arg + 5])
+  results[i] = ok and result or -2
+end
+return results

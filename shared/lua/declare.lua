@@ -1,0 +1,62 @@
+-- Turns passed deadlines into deaths, or moves them where a gap in our own listening touched them.
+-- KEYS  1 deadlines, 2 events, 3 incidents, 4 open, 5 ingest, 6 gaps; then three per item: monitor, pulse, history
+-- ARGV  1 the stamp is stale after this many ms; then two per item: monitor id, verdict ('' none yet, else
+--       <gen>:<seen>:<end of the newest gap> as seen by the watchdog that judged a cron schedule)
+-- Returns {now, [per item: the lag in ms of a death, or -1 nothing to do, -2 put off by a gap, -3 a cron schedule
+--         has to be judged]}; while the stamp is stale {now, []}
+-- Emits monitor.dead
+--@include clock
+--@include monitor
+--@include transition
+if now - (tonumber(redis.call('GET', KEYS[5])) or 0) > tonumber(ARGV[1]) then return {now, {}} end
+local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
+local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
+
+-- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
+local function credit(m, deadline)
+  local from, base = math.max(m.seen, m.base), nil
+  local touching = 0
+  while gaps[touching + 1] and tonumber(string.match(gaps[touching + 1], '%-(%d+)$')) > from do touching = touching + 1 end
+  for i = touching, 1, -1 do
+    local starts, ends = string.match(gaps[i], '^(%d+)%-(%d+)$')
+    if tonumber(starts) < deadline then
+      base = tonumber(ends)
+      deadline = math.max(deadline, base + m.timeout + m.grace)
+    end
+  end
+  return deadline, base
+end
+
+local function judge(k, id, verdict)
+  local deadline = tonumber(redis.call('ZSCORE', KEYS[1], id))
+  if not deadline or deadline > now then return -1 end
+  local m = read(k.monitor)
+  if not m then
+    redis.call('ZREM', KEYS[1], id)
+    return -1
+  end
+  if m.schedule ~= '' and m.started == '' then
+    if verdict == '' then return -3 end
+    if verdict ~= m.gen .. ':' .. string.format('%d', m.seen) .. ':' .. newest then return -3 end
+  else
+    local later, base = credit(m, deadline)
+    if later > now then
+      arm(KEYS[1], k.pulse, id, later)
+      redis.call('HSET', k.monitor, 'base', base)
+      return -2
+    end
+  end
+  disarm(KEYS[1], k.pulse, id)
+  transition(k, id, m, 'dead', '', m.started ~= '' and 'unfinished' or 'silence')
+  redis.call('HDEL', k.monitor, 'started', 'rid', 'digest')
+  return now - deadline
+end
+
+local results = {}
+for i = 1, (#ARGV - 1) / 2 do
+  local key = 3 + 3 * i
+  local k = {monitor = KEYS[key + 1], pulse = KEYS[key + 2], history = KEYS[key + 3],
+    events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
+  results[i] = judge(k, ARGV[2 * i], ARGV[2 * i + 1])
+end
+return {now, results}

@@ -1,0 +1,72 @@
+-- account(history, status, from, to): adds the time in `status` to its UTC days; days before the last 400 are left out.
+local DAY = 86400000
+local function account(history, status, from, to)
+  if status == 'new' or to <= from then return end
+  local first, last = math.floor(from / DAY), math.floor(to / DAY)
+  first = math.max(first, last - 400)
+  local start = math.max(from, first * DAY)
+  redis.call('HINCRBY', history, first .. ':' .. status, string.format('%d', math.min(to, (first + 1) * DAY) - start))
+  if last == first then return end
+  local whole = {}
+  for day = first + 1, last - 1 do
+    whole[#whole + 1] = day .. ':' .. status
+    whole[#whole + 1] = DAY
+  end
+  if #whole > 0 then redis.call('HSET', history, unpack(whole)) end
+  redis.call('HINCRBY', history, last .. ':' .. status, string.format('%d', to - last * DAY))
+end
+
+-- prune(k, id): keeps 400 days and the newest 100 incidents; 2,400 fields are out of reach for fewer.
+local function prune(k, id)
+  if redis.call('HLEN', k.history) < 2400 then return end
+  local oldest, gens = math.floor(now / DAY) - 400, {}
+  for _, field in ipairs(redis.call('HKEYS', k.history)) do
+    local day, gen = string.match(field, '^(%d+):'), string.match(field, '^i:(%d+)$')
+    if gen then gens[#gens + 1] = tonumber(gen)
+    elseif tonumber(day) < oldest then redis.call('HDEL', k.history, field) end
+  end
+  table.sort(gens)
+  for i = 1, #gens - 100 do
+    redis.call('HDEL', k.history, 'i:' .. gens[i])
+    redis.call('ZREM', k.incidents, id .. '.' .. gens[i])
+  end
+end
+
+-- emit(events, key, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens.
+local function emit(events, key, id, gen, type, old, new, message, reason, incident)
+  local v = redis.call('HMGET', key, 'name', 'slug', 'tags', 'seen', 'channels', 'timeout', 'grace', 'schedule', 'since',
+    'muted')
+  for i = 1, 10 do v[i] = v[i] or '' end
+  redis.call('XADD', events, '*', 'id', 'mp.' .. id .. '.' .. gen, 'type', type, 'at', string.format('%d', now),
+    'monitor', id, 'name', v[1], 'slug', v[2], 'tags', v[3], 'old', old, 'new', new, 'seen', v[4],
+    'message', message, 'reason', reason, 'incident', incident, 'channels', v[5], 'timeout', v[6], 'grace', v[7],
+    'schedule', v[8], 'since', v[9], 'muted', v[10])
+end
+
+-- transition(k, id, m, to, message, reason): status, incident and event as one fact.
+-- k names the keys monitor, history, events, incidents, open. The incident is opened by error or dead and closed by
+-- anything else; leaving error or dead for alive or warning emits monitor.recovered alone.
+local function transition(k, id, m, to, message, reason)
+  local from, gen, incident = m.status, m.gen + 1, m.incident
+  local was_bad = from == 'error' or from == 'dead'
+  local bad = to == 'error' or to == 'dead'
+  local type = 'monitor.' .. to
+  if was_bad and (to == 'alive' or to == 'warning') then type = 'monitor.recovered' end
+  account(k.history, from, m.since, now)
+  if bad and incident == '' then
+    prune(k, id)
+    incident = id .. '.' .. gen
+    redis.call('HSET', k.history, 'i:' .. gen, string.format('%d', now) .. '||' .. to .. '|' .. reason)
+    redis.call('ZADD', k.incidents, now, incident)
+    redis.call('ZADD', k.open, now, incident)
+  elseif not bad and incident ~= '' then
+    local field = 'i:' .. string.match(incident, '%.(%d+)$')
+    local opened, cause = string.match(redis.call('HGET', k.history, field) or '', '^(%d+)|%d*|(.*)$')
+    redis.call('HSET', k.history, field, (opened or '') .. '|' .. string.format('%d', now) .. '|' .. (cause or ''))
+    redis.call('ZREM', k.open, incident)
+  end
+  redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'incident', bad and incident or '')
+  emit(k.events, k.monitor, id, gen, type, from, to, message, reason, incident)
+  redis.call('HSET', k.monitor, 'since', now)
+  m.status, m.gen, m.since, m.incident = to, gen, now, bad and incident or ''
+end

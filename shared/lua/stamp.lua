@@ -1,0 +1,20 @@
+-- Collectors say "we are listening"; a silence among them is recorded before the old stamp is overwritten.
+-- KEYS  1 ingest, 2 gaps, 3 events
+-- ARGV  1 a gap counts above this many ms, 2 a gap is told above this many ms ('' never: another shard tells it)
+-- Returns the length of the gap in ms, 0 for none
+-- Emits system.blind
+--@include clock
+local last = tonumber(redis.call('GET', KEYS[1]))
+local gap = last and now - last or 0
+if gap > tonumber(ARGV[1]) then
+  local from, to = string.format('%d', last), string.format('%d', now)
+  redis.call('ZADD', KEYS[2], now, from .. '-' .. to)
+  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1001)
+  if ARGV[2] ~= '' and gap > tonumber(ARGV[2]) then
+    redis.call('XADD', KEYS[3], '*', 'id', 'mp.blind.' .. to, 'type', 'system.blind', 'at', to, 'from', from, 'to', to)
+  end
+else
+  gap = 0
+end
+redis.call('SET', KEYS[1], string.format('%d', math.max(now, last or 0)))
+return gap

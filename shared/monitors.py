@@ -1,0 +1,164 @@
+"""Monitors in Redis beyond a single script: creating with token and slug, reading, listing, the token directory."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared import keys, scripts
+from shared.auth import hash_token
+from shared.connection import Store
+from shared.errors import Conflict, NotFound
+from shared.model import Monitor, from_hash, new_monitor_id, new_token, slugify
+
+PAGE = 500
+"""Monitors read in one round trip: about a millisecond of Redis' time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMonitor:
+    """What a monitor is created from; durations in ms, `channels` is "*", ids with commas, or "" for none."""
+
+    name: str
+    timeout: int = 300_000
+    grace: int = 0
+    token: str | None = None
+    slug: str | None = None
+    schedule: str = ""
+    timezone: str = ""
+    methods: str = ""
+    tags: Sequence[str] = ()
+    channels: str = "*"
+
+
+async def create(store: Store, new: NewMonitor) -> tuple[Monitor, str]:
+    """Creates a monitor and returns it with its token, which nothing can show again.
+
+    The token is reserved first, so that of two creations with one token one gets Conflict; a reservation whose monitor
+    was never written (the process died) is taken over.
+    """
+    token = new.token or new_token()
+    token_hash = hash_token(token)
+    monitor_id = new_monitor_id()
+    await _reserve_token(store, token_hash, monitor_id)
+    slug = slugify(new.name) if new.slug is None else new.slug
+    fields = {
+        "name": new.name,
+        "slug": slug,
+        "token": token_hash,
+        "timeout": str(new.timeout),
+        "grace": str(new.grace) if new.grace else "",
+        "schedule": new.schedule,
+        "timezone": new.timezone,
+        "methods": new.methods,
+        "tags": json.dumps(list(new.tags), ensure_ascii=False) if new.tags else "",
+        "channels": new.channels,
+    }
+    if slug:
+        await store.redis.hset(keys.slugs(store.shards, slug), monitor_id, slug)  # type: ignore[misc]
+    await scripts.create_monitor(store, monitor_id, {k: v for k, v in fields.items() if v})
+    return await get(store, monitor_id), token
+
+
+async def _reserve_token(store: Store, token_hash: str, monitor_id: str) -> None:
+    key = keys.token(store.shard_of(token_hash), token_hash)
+    if await store.redis.set(key, monitor_id, nx=True):
+        return
+    holder = await store.redis.get(key)
+    if holder and await _token_of(store, holder) == token_hash:
+        raise Conflict("another monitor has this token; choose another or leave it out to get a new one")
+    await store.redis.set(key, monitor_id)
+
+
+async def _token_of(store: Store, monitor_id: str) -> str | None:
+    key = keys.monitor(store.shard_of(monitor_id), monitor_id)
+    token_hash: str | None = await store.redis.hget(key, "token")  # type: ignore[misc]
+    return token_hash
+
+
+async def find_by_token(store: Store, token_hash: str) -> str | None:
+    """The id of the monitor that has this token now, or None."""
+    monitor_id = await store.redis.get(keys.token(store.shard_of(token_hash), token_hash))
+    if monitor_id is None or await _token_of(store, monitor_id) != token_hash:
+        return None
+    return monitor_id
+
+
+async def find_by_slug(store: Store, slug: str) -> list[str]:
+    """The ids of all monitors with this slug."""
+    bucket: dict[str, str] = await store.redis.hgetall(keys.slugs(store.shards, slug))  # type: ignore[misc]
+    return [monitor_id for monitor_id, theirs in bucket.items() if theirs == slug]
+
+
+async def get(store: Store, monitor_id: str) -> Monitor:
+    """One monitor; NotFound when there is none of this id."""
+    key = keys.monitor(store.shard_of(monitor_id), monitor_id)
+    fields: dict[str, str] = await store.redis.hgetall(key)  # type: ignore[misc]
+    if "status" not in fields:
+        raise NotFound(f"there is no monitor {monitor_id}")
+    return from_hash(monitor_id, fields)
+
+
+async def get_many(store: Store, ids: Sequence[str]) -> list[Monitor]:
+    """The monitors of `ids` in that order; those that do not exist are left out."""
+    async with store.redis.pipeline(transaction=False) as pipe:
+        for monitor_id in ids:
+            pipe.hgetall(keys.monitor(store.shard_of(monitor_id), monitor_id))
+        answers: list[dict[str, str]] = await pipe.execute()
+    return [
+        from_hash(monitor_id, fields)
+        for monitor_id, fields in zip(ids, answers, strict=True)
+        if "status" in fields
+    ]
+
+
+async def all_ids(store: Store) -> list[str]:
+    """The id of every monitor, oldest first; reads the ledger in steps, so that it never holds Redis up."""
+    found: set[str] = set()
+    for shard in range(store.shards):
+        cursor = 0
+        while True:
+            cursor, chunk = await store.redis.zscan(keys.deadlines(shard), cursor, count=1000)
+            found.update(monitor_id for monitor_id, _ in chunk)
+            if not cursor:
+                break
+    return sorted(found)
+
+
+async def pages(store: Store) -> AsyncIterator[list[Monitor]]:
+    """Every monitor, in pages of at most `PAGE`, oldest first."""
+    ids = await all_ids(store)
+    for start in range(0, len(ids), PAGE):
+        yield await get_many(store, ids[start : start + PAGE])
+
+
+async def update(store: Store, monitor: Monitor, fields: Mapping[str, str]) -> Monitor:
+    """Changes settings ("" clears one), the slug's index with them; NotFound when the monitor is gone meanwhile."""
+    if not await scripts.update_monitor(store, monitor.id, fields):
+        raise NotFound(f"there is no monitor {monitor.id}")
+    if "slug" in fields and fields["slug"] != monitor.slug:
+        if monitor.slug:
+            await store.redis.hdel(keys.slugs(store.shards, monitor.slug), monitor.id)  # type: ignore[misc]
+        if fields["slug"]:
+            bucket = keys.slugs(store.shards, fields["slug"])
+            await store.redis.hset(bucket, monitor.id, fields["slug"])  # type: ignore[misc]
+    return await get(store, monitor.id)
+
+
+async def rotate_token(store: Store, monitor: Monitor, token: str | None = None) -> str:
+    """Gives a monitor a new token and returns it; the old one is refused from the same moment on."""
+    token = token or new_token()
+    token_hash = hash_token(token)
+    await _reserve_token(store, token_hash, monitor.id)
+    if not await scripts.update_monitor(store, monitor.id, {"token": token_hash}):
+        raise NotFound(f"there is no monitor {monitor.id}")
+    await store.redis.delete(keys.token(store.shard_of(monitor.token_hash), monitor.token_hash))
+    return token
+
+
+async def delete(store: Store, monitor: Monitor) -> None:
+    """Deletes a monitor with its token, slug and history; NotFound when it is gone already."""
+    if not await scripts.delete_monitor(store, monitor.id):
+        raise NotFound(f"there is no monitor {monitor.id}")
+    await store.redis.delete(keys.token(store.shard_of(monitor.token_hash), monitor.token_hash))
+    if monitor.slug:
+        await store.redis.hdel(keys.slugs(store.shards, monitor.slug), monitor.id)  # type: ignore[misc]

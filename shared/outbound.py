@@ -1,0 +1,274 @@
+"""The one way HTTP requests leave MishPulse: to checked addresses only, within a deadline, keeping little.
+
+httpx speaks through aiohttp's connector, whose pool does not slow down with many connections. Its
+`socket_factory` is asked for every connection attempt with the very address that is about to be connected, be
+it a literal in the URL or any answer of the resolver, so a name that changes its answer between check and
+connection gains nothing.
+
+The transport is called without an `httpx.AsyncClient` around it: no redirects, cookies, proxies, netrc or
+environment.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import socket
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self, cast
+
+import aiohttp
+import certifi
+import httpx
+from aiohappyeyeballs import AddrInfoType
+from httpx_aiohttp import AiohttpTransport
+
+from shared.errors import DeliveryError, Failure
+from shared.resolver import Resolver
+from shared.targets import Network, TargetError, check_url, forbidden
+
+DEADLINE = 15.0
+"""Seconds for a whole request, from the lookup of the name to the last byte that is read."""
+
+KEPT_CHARACTERS = 1000
+MAX_READ = 4 * KEPT_CHARACTERS
+"""Bytes after which reading stops: as many as the kept characters can take in UTF-8."""
+
+KEEP_ALIVE = 2.0
+"""Seconds an idle connection is kept: a burst shares connections, yet below the 5 s after which common
+servers close one, because a POST sent into a closing connection fails."""
+
+USER_AGENT = "MishPulse/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of any status. `body` is its first 1,000 characters; `retry_after` in seconds."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str]
+    retry_after: float | None = None
+
+
+class ForbiddenAddress(OSError):  # noqa: N818 - aiohttp tries the next address on an OSError
+    """The check refused an address. The socket was never made."""
+
+
+_refused: contextvars.ContextVar[list[str]] = contextvars.ContextVar("refused")
+"""What the check refused during this request: the connector folds several addresses' errors into one text."""
+
+
+class Sender:
+    """Sends POST requests; one per process, used by any number of tasks at once, closed at the end.
+
+    `allowed` are the exceptions of PULSE_ALLOW_PRIVATE_TARGETS; `deadline` in seconds for each request. Must
+    be made and closed in a running event loop.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network] = (),
+        *,
+        deadline: float = DEADLINE,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.allowed = tuple(allowed)
+        self.deadline = deadline
+        self.resolver = resolver or Resolver()
+        self.tls = tls or tls_context()
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the ledger limits requests in flight per target; here, one target could starve others
+            ttl_dns_cache=10,
+            resolver=self.resolver,
+            ssl=self.tls,
+            keepalive_timeout=KEEP_ALIVE,
+            socket_factory=self._socket,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        )
+        self._transport = AiohttpTransport(client=self._session, verify=self.tls, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection; requests still running fail."""
+        await self._transport.aclose()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Posts `body` and returns the answer, whatever its status; a redirect is an answer like any other.
+
+        Raises DeliveryError with a label of the closed set when there is no answer: permanent only for a URL
+        that no request can be made to. The message names the host at most: paths and queries carry secrets.
+        """
+        request = _request(url, body, headers)
+        refused: list[str] = []
+        _refused.set(refused)
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await self._exchange(request)
+        except TimeoutError:
+            raise DeliveryError(
+                f"No complete answer from {request.url.host} within {self.deadline:g} s.", label="timeout"
+            ) from None
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise _failure(error, request.url.host, refused) from None
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A connected, non-blocking socket to a checked address of `host`, for protocols other than HTTP.
+
+        Tries each answer of the resolver in turn. Raises DeliveryError like `post`; the caller closes it.
+        """
+        refused: list[str] = []
+        _refused.set(refused)
+        error: OSError = socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        try:
+            async with asyncio.timeout(self.deadline):
+                for info in await self.resolver.addresses(host, port):
+                    try:
+                        return await self._connected(info)
+                    except TimeoutError:
+                        raise
+                    except OSError as failure:
+                        error = failure
+        except TimeoutError:
+            raise DeliveryError(
+                f"No connection to {host} within {self.deadline:g} s.", label="timeout"
+            ) from None
+        except OSError as failure:
+            error = failure
+        raise _failure(error, host, refused)
+
+    async def _connected(self, info: AddrInfoType) -> socket.socket:
+        sock = self._socket(info)
+        try:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, info[4])
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _exchange(self, request: httpx.Request) -> Reply:
+        response = await self._transport.handle_async_request(request)
+        try:
+            text = await _beginning(response)
+        finally:
+            await response.aclose()
+        return Reply(
+            response.status_code,
+            text,
+            response.headers,
+            retry_after(response.headers.get("retry-after"), time.time()),
+        )
+
+    def _socket(self, info: AddrInfoType) -> socket.socket:
+        """The connector's factory: a socket for an address that was checked, or ForbiddenAddress."""
+        family, kind, protocol, _, sockaddr = info
+        check(sockaddr[0], self.allowed)
+        return socket.socket(family, kind, protocol)
+
+
+def check(address: str, allowed: Sequence[Network]) -> None:
+    """Raises ForbiddenAddress unless a connection to this literal address may be made."""
+    why = forbidden(address, allowed)
+    if why is None:
+        return
+    with contextlib.suppress(LookupError):
+        _refused.get().append(f"{address} is {why}")
+    raise ForbiddenAddress(f"{address} is {why}")
+
+
+def tls_context() -> ssl.SSLContext:
+    """Trusts the machine's own certificate authorities, and certifi's where the machine has none."""
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _request(url: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
+    ours = {"accept-encoding": "identity", "accept": "*/*", "user-agent": USER_AGENT}
+    try:
+        return httpx.Request("POST", check_url(url), content=body, headers={**ours, **headers})
+    except (TargetError, httpx.InvalidURL, ValueError) as error:
+        raise DeliveryError(f"No request can be made: {error}", permanent=True, label="config") from None
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """The first 1,000 characters of the body; the rest is not read, which closes the connection."""
+    kept = bytearray()
+    stream = cast("AsyncGenerator[bytes]", aiter(cast("AsyncIterable[bytes]", response.stream)))
+    async with contextlib.aclosing(stream) as parts:
+        async for part in parts:
+            kept += part
+            if len(kept) >= MAX_READ:
+                break
+    return kept[:MAX_READ].decode("utf-8", "replace")[:KEPT_CHARACTERS]
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """The seconds to wait that a Retry-After header asks for (RFC 9110, 10.2.3), or None; `now` in Unix
+    seconds.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _failure(error: Exception, host: str, refused: Sequence[str]) -> DeliveryError:
+    """The DeliveryError for whatever httpx or aiohttp raised."""
+    if refused:
+        return DeliveryError(
+            f"{host} is no permitted target: {'; '.join(sorted(set(refused)))}. "
+            "PULSE_ALLOW_PRIVATE_TARGETS can permit its network.",
+            label="forbidden_address",
+        )
+    root = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    label, words = _diagnosis(root)
+    return DeliveryError(f"{host}: {words}.", label=label)
+
+
+_DIAGNOSES: tuple[tuple[type[BaseException], Failure, str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "dns", "the name could not be looked up"),
+    (socket.gaierror, "dns", "the name could not be looked up"),
+    (aiohttp.ClientConnectorCertificateError, "tls", "the certificate is not valid for this host"),
+    (aiohttp.ClientSSLError, "tls", "the TLS handshake failed"),
+    (ssl.SSLError, "tls", "the TLS handshake failed"),
+    (aiohttp.ClientConnectorError, "unreachable", "no connection could be made"),
+    (aiohttp.ServerDisconnectedError, "disconnected", "the connection was closed before the answer"),
+    (aiohttp.ClientOSError, "disconnected", "the connection was closed before the answer"),
+    (ConnectionError, "disconnected", "the connection was closed before the answer"),
+    (aiohttp.ClientPayloadError, "disconnected", "the answer broke off"),
+    (OSError, "unreachable", "no connection could be made"),
+    (aiohttp.ClientResponseError, "protocol", "the answer is no valid HTTP"),
+    (ValueError, "protocol", "the answer is no valid HTTP"),
+)
+"""The first type that fits decides."""
+
+
+def _diagnosis(error: BaseException) -> tuple[Failure, str]:
+    if isinstance(getattr(error, "os_error", error), ConnectionRefusedError):
+        return "refused", "the connection was refused"
+    for kind, label, words in _DIAGNOSES:
+        if isinstance(error, kind):
+            return label, words
+    return "other", f"the request failed ({type(error).__name__})"

@@ -1,0 +1,224 @@
+"""Each Lua script of a monitor's state behind one typed function.
+
+The scripts are `lua/*.lua`; a line `--@include name` stands for `lua/include/name.lua`. Every function here is one
+atomic step on one shard, reads the clock of Redis, and bears being run twice.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from redis.exceptions import NoScriptError
+
+from shared import keys
+from shared.connection import RedisClient, Store
+
+INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+
+RECORDED: Final = 1
+IGNORED: Final = 0
+UNKNOWN_TOKEN: Final = -1
+BROKEN: Final = -2
+
+NOTHING_DUE: Final = -1
+PUT_OFF: Final = -2
+NEEDS_JUDGEMENT: Final = -3
+
+STALE_AFTER_MS: Final = 1_000
+"""A stamp older than this says that nobody listens: four missed stamps, and half of the gap that is credited."""
+GAP_MS: Final = 2_000
+"""DESIGN's bound: a silence among all collectors above this is credited to every deadline it touches."""
+
+RunArgument = str | bytes | int | float
+
+
+@cache
+def source(name: str) -> tuple[str, str]:
+    """The text of a script with its includes, and the SHA-1 under which Redis caches it."""
+    folder = files("shared") / "lua"
+    text = (folder / f"{name}.lua").read_text()
+    text = INCLUDE.sub(lambda m: (folder / "include" / f"{m[1]}.lua").read_text(), text)
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+async def run(
+    redis: RedisClient, name: str, key_names: Sequence[str], arguments: Iterable[RunArgument]
+) -> Any:
+    """Runs `lua/<name>.lua`; a server that does not know it yet is given the text, on whichever node that is."""
+    text, sha = source(name)
+    parts = (*key_names, *arguments)
+    try:
+        return await redis.evalsha(sha, len(key_names), *parts)  # type: ignore[arg-type, misc]
+    except NoScriptError:
+        return await redis.eval(text, len(key_names), *parts)  # type: ignore[arg-type, misc]
+
+
+Kind = Literal["ok", "warning", "error", "start", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorKeys:
+    """What the hot path needs to know of a monitor, resolved once per token and cached."""
+
+    shard: int
+    monitor_id: str
+    token_hash: str
+    names: tuple[str, str, str, str]
+
+
+def monitor_keys(store: Store, monitor_id: str, token_hash: str) -> MonitorKeys:
+    """The keys of one monitor, in the order in which `beat.lua` takes them."""
+    shard = store.shard_of(monitor_id)
+    names = tuple(
+        key(shard, monitor_id) for key in (keys.monitor, keys.pulse, keys.beats, keys.history)
+    )
+    return MonitorKeys(shard, monitor_id, token_hash, names)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One heartbeat on its way to Redis; `message` is at most 10,000 bytes of UTF-8."""
+
+    monitor: MonitorKeys
+    kind: Kind
+    post: bool = True
+    rid: str = ""
+    message: str = ""
+
+
+async def beat(redis: RedisClient, shard: int, beats: Sequence[Beat]) -> list[int]:
+    """Records heartbeats of one shard in one call; the answers (`RECORDED`, …) stand in the same order."""
+    key_names = [keys.deadlines(shard), keys.events(shard), keys.incidents(shard), keys.open_incidents(shard)]
+    arguments: list[RunArgument] = []
+    for item in beats:
+        monitor = item.monitor
+        key_names += monitor.names
+        arguments += (
+            monitor.monitor_id,
+            monitor.token_hash,
+            item.kind,
+            "1" if item.post else "0",
+            item.rid,
+            item.message,
+        )
+    answers: list[int] = await run(redis, "beat", key_names, arguments)
+    return answers
+
+
+async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> int:
+    """Says that a collector listens; returns the gap in ms that this ended (0 for none).
+
+    A gap above `GAP_MS` is recorded; above `blind_after_ms` it also emits `system.blind` (None: never, so that of
+    many shards one tells it).
+    """
+    told = "" if blind_after_ms is None else blind_after_ms
+    key_names = [keys.ingest(shard), keys.gaps(shard), keys.events(shard)]
+    return int(await run(redis, "stamp", key_names, [GAP_MS, told]))
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Monitors whose deadline has passed; `now` and `following` (the next deadline) in ms of Redis time."""
+
+    now: int
+    stale: bool
+    following: int | None
+    ids: list[str]
+
+
+async def due(redis: RedisClient, shard: int, limit: int) -> Due:
+    """Finds at most `limit` monitors that are due, oldest first; none while the collectors' stamp is stale."""
+    now, stale, following, ids = await run(
+        redis, "due", [keys.deadlines(shard), keys.ingest(shard)], [limit, STALE_AFTER_MS]
+    )
+    return Due(int(now), bool(stale), int(float(following)) if following else None, ids)
+
+
+async def declare(redis: RedisClient, shard: int, verdicts: Mapping[str, str]) -> tuple[int, list[int]]:
+    """Turns passed deadlines into deaths: (Redis time in ms, per monitor the lag in ms or `NOTHING_DUE`, …).
+
+    `verdicts` maps a monitor id to "" or, for a cron schedule, to the state that the caller judged. The list is empty
+    while the stamp is stale. Any number of watchdogs may race: the deadline is checked again inside.
+    """
+    shard_keys = (keys.deadlines, keys.events, keys.incidents, keys.open_incidents, keys.ingest, keys.gaps)
+    key_names = [key(shard) for key in shard_keys]
+    arguments: list[RunArgument] = [STALE_AFTER_MS]
+    for monitor_id, verdict in verdicts.items():
+        key_names += (
+            keys.monitor(shard, monitor_id),
+            keys.pulse(shard, monitor_id),
+            keys.history(shard, monitor_id),
+        )
+        arguments += (monitor_id, verdict)
+    now, results = await run(redis, "declare", key_names, arguments)
+    return int(now), results
+
+
+async def rearm(
+    store: Store, monitor_id: str, *, gen: int, seen: int, deadline: int, base: int
+) -> bool:
+    """Sets a cron monitor's deadline (ms) unless it changed since `gen` and `seen` were read."""
+    shard = store.shard_of(monitor_id)
+    key_names = [keys.deadlines(shard), keys.monitor(shard, monitor_id), keys.pulse(shard, monitor_id)]
+    answer = await run(store.redis, "rearm", key_names, [monitor_id, gen, seen, deadline, base])
+    return bool(answer)
+
+
+async def create_monitor(store: Store, monitor_id: str, fields: Mapping[str, str]) -> int:
+    """Creates a monitor; returns the time in ms, or 0 when the id is taken."""
+    shard = store.shard_of(monitor_id)
+    key_names = [keys.monitor(shard, monitor_id), keys.deadlines(shard), keys.events(shard)]
+    flat = [part for pair in fields.items() for part in pair]
+    return int(await run(store.redis, "create_monitor", key_names, [monitor_id, *flat]))
+
+
+async def update_monitor(
+    store: Store, monitor_id: str, fields: Mapping[str, str], *, tell: bool = True
+) -> bool:
+    """Changes settings ("" clears one) and moves the deadline; False when there is no such monitor."""
+    shard = store.shard_of(monitor_id)
+    key_names = [
+        keys.monitor(shard, monitor_id),
+        keys.deadlines(shard),
+        keys.pulse(shard, monitor_id),
+        keys.events(shard),
+    ]
+    flat = [part for pair in fields.items() for part in pair]
+    answer = await run(store.redis, "update_monitor", key_names, [monitor_id, int(tell), *flat])
+    return bool(answer)
+
+
+async def pause_monitor(store: Store, monitor_id: str, action: Literal["pause", "resume"]) -> bool | None:
+    """Pauses or resumes; True when that changed something, None when there is no such monitor."""
+    shard = store.shard_of(monitor_id)
+    key_names = [
+        keys.monitor(shard, monitor_id),
+        keys.deadlines(shard),
+        keys.pulse(shard, monitor_id),
+        keys.events(shard),
+        keys.history(shard, monitor_id),
+        keys.incidents(shard),
+        keys.open_incidents(shard),
+    ]
+    answer = int(await run(store.redis, "pause_monitor", key_names, [monitor_id, action]))
+    return None if answer < 0 else bool(answer)
+
+
+async def delete_monitor(store: Store, monitor_id: str) -> bool:
+    """Deletes a monitor with its heartbeats, history and incidents; False when there is none."""
+    shard = store.shard_of(monitor_id)
+    key_names = [
+        keys.monitor(shard, monitor_id),
+        keys.deadlines(shard),
+        keys.pulse(shard, monitor_id),
+        keys.events(shard),
+        keys.history(shard, monitor_id),
+        keys.incidents(shard),
+        keys.open_incidents(shard),
+        keys.beats(shard, monitor_id),
+    ]
+    return bool(await run(store.redis, "delete_monitor", key_names, [monitor_id]))

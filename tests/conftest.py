@@ -1,0 +1,46 @@
+"""Fixtures of every test: real servers, and an empty store on each of them."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from servers import Server, binaries
+
+from shared.connection import Store, connect
+from shared.schema import open_store
+
+WANTED = os.environ.get("PULSE_TEST_SERVERS", "").split()
+"""Names the servers to test against; empty: every one found."""
+
+SERVERS = {name: path for name, path in binaries().items() if not WANTED or name in WANTED}
+
+
+def pytest_report_header() -> str:
+    return f"servers: {', '.join(f'{name} ({path})' for name, path in SERVERS.items())}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", params=list(SERVERS))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running server; each test that asks for it runs once per server found."""
+    with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
+        server = Server(request.param, SERVERS[request.param], Path(folder))
+        server.start("--appendonly", "no")
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[Store]:
+    """An empty store of one shard."""
+    redis = connect(server.url)
+    await redis.flushall()
+    await redis.config_set("notify-keyspace-events", "")
+    yield await open_store(redis, 1)
+    await redis.aclose()

@@ -1,0 +1,84 @@
+"""The beat script: what a heartbeat does to a monitor."""
+
+import pytest
+
+from shared import events, keys, monitors, scripts
+from shared.connection import Store
+from shared.monitors import NewMonitor
+
+
+async def make(store: Store, **settings: object) -> scripts.MonitorKeys:
+    monitor, _ = await monitors.create(store, NewMonitor(name="api-worker", **settings))  # type: ignore[arg-type]
+    return scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+
+
+async def beat(store: Store, target: scripts.MonitorKeys, kind: scripts.Kind = "ok", message: str = "") -> int:
+    return (await scripts.beat(store.redis, 0, [scripts.Beat(target, kind, message=message)]))[0]
+
+
+async def types(store: Store) -> list[str]:
+    entries = await store.redis.xrange(keys.events(0))
+    return [events.parse(0, entry_id, fields).type for entry_id, fields in entries]
+
+
+async def test_a_first_heartbeat_makes_a_monitor_alive_and_arms_its_deadline(store: Store) -> None:
+    """new → alive, with an event, a TTL key and a deadline of timeout + grace."""
+    target = await make(store, timeout=60_000, grace=5_000)
+    assert await beat(store, target) == scripts.RECORDED
+    monitor = await monitors.get(store, target.monitor_id)
+    assert monitor.status == "alive"
+    assert monitor.seen is not None
+    assert await store.redis.zscore(keys.deadlines(0), monitor.id) == monitor.seen + 65_000
+    assert 64_000 < await store.redis.pttl(keys.pulse(0, monitor.id)) <= 65_000
+    assert await types(store) == ["monitor.created", "monitor.alive"]
+
+
+async def test_an_error_opens_one_incident_and_is_told_again_when_its_message_changes(store: Store) -> None:
+    """A repeated error belongs to the same incident; only news about it is an event."""
+    target = await make(store)
+    for message in ("disk full", "disk full", "disk gone"):
+        await beat(store, target, "error", message)
+    await beat(store, target)
+    assert await types(store) == ["monitor.created", "monitor.error", "monitor.error", "monitor.recovered"]
+    entries = [fields for _, fields in await store.redis.xrange(keys.events(0))]
+    assert entries[1]["incident"] == entries[2]["incident"] == entries[3]["incident"]
+    assert await store.redis.zcard(keys.open_incidents(0)) == 0
+    assert await store.redis.zcard(keys.incidents(0)) == 1
+
+
+async def test_a_bad_record_fails_alone(store: Store) -> None:
+    """One broken hash in a batch leaves its neighbours alone."""
+    good, bad = await make(store), await make(store)
+    await store.redis.delete(keys.monitor(0, bad.monitor_id))
+    await store.redis.set(keys.monitor(0, bad.monitor_id), "not a hash")
+    answers = await scripts.beat(store.redis, 0, [scripts.Beat(bad, "ok"), scripts.Beat(good, "ok")])
+    assert answers == [scripts.BROKEN, scripts.RECORDED]
+
+
+@pytest.mark.parametrize("kind", ["ok", "error", "start", "log"])
+async def test_a_paused_monitor_ignores_heartbeats(store: Store, kind: scripts.Kind) -> None:
+    """Beats on a paused monitor change nothing."""
+    target = await make(store)
+    await scripts.pause_monitor(store, target.monitor_id, "pause")
+    assert await beat(store, target, kind) == scripts.IGNORED
+    assert (await monitors.get(store, target.monitor_id)).status == "paused"
+
+
+async def test_a_start_arms_the_run_and_its_end_keeps_the_duration(store: Store) -> None:
+    """A started run that never ends is due after grace; its end records how long it took."""
+    target = await make(store, timeout=60_000, grace=2_000)
+    await beat(store, target, "start")
+    assert (await monitors.get(store, target.monitor_id)).status == "new"
+    assert 1_000 < await store.redis.pttl(keys.pulse(0, target.monitor_id)) <= 2_000
+    await beat(store, target)
+    newest = await store.redis.lindex(keys.beats(0, target.monitor_id), 0)
+    _, kind, took, _ = newest.split(" ", 3)
+    assert kind == "ok"
+    assert int(took) >= 0
+
+
+async def test_a_stolen_token_hash_is_refused(store: Store) -> None:
+    """The script itself checks the hash, so a stale cache cannot beat a monitor whose token was rotated."""
+    target = await make(store)
+    await monitors.rotate_token(store, await monitors.get(store, target.monitor_id))
+    assert await beat(store, target) == scripts.UNKNOWN_TOKEN

