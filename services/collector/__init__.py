@@ -1,0 +1,5 @@
+"""The collector takes in heartbeats, signed telemetry and application events, and answers `GET /api/status`.
+
+It reads and writes monitors through the scripts of `shared`, appends to the event stream, and stamps every second that
+it listens. It never sends anything outwards and never decides that a monitor is dead.
+"""
