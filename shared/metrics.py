@@ -1,8 +1,9 @@
 """Every metric, in one file: names, meanings, and the closed set of values of each label.
 
-Resolve a child once (`BEAT_OK = HEARTBEATS.labels("ok")`) and keep it: `labels()` takes a lock and a dictionary, which a
-hot path feels. Under `mishpulse up` the values of all processes live in mapped files and are summed by whoever is asked
-for `/metrics`; so each gauge says how the group's values become one (`livemax`, `livesum`: living processes only).
+Resolve a child once (`BEAT_OK = HEARTBEATS.labels("ok")`) and keep it: `labels()` takes a lock and a dictionary,
+which a hot path feels. Under `mishpulse up` the values of all processes live in mapped files and are summed by
+whoever is asked for `/metrics`; so each gauge says how the group's values become one (`livemax`, `livesum`: of living
+processes only).
 """
 
 import asyncio
@@ -25,9 +26,9 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Group = Literal["notifier", "webhooks"]
 """A consumer group of the event stream; its arq queue is named alike."""
 Kind = Literal["telegram", "email", "apprise", "channel_webhook", "webhook"]
-"""What a delivery goes to: a channel by its type (`channel_webhook` is one of type webhook) or a webhook."""
+"""Where a delivery goes: to a channel, by its type (`channel_webhook` is one of type webhook), or to a webhook."""
 
-# --- collector -----------------------------------------------------------------------------------------------------
+# --- collector ---
 
 HEARTBEATS: Final = Counter(
     "mishpulse_heartbeats",
@@ -61,11 +62,11 @@ BLIND_SECONDS: Final = Counter(
     "mishpulse_blind_seconds", "Time in which no collector listened and no deadline counted"
 )
 
-# --- watchdog ------------------------------------------------------------------------------------------------------
+# --- watchdog ---
 
 TRANSITIONS: Final = Counter(
     "mishpulse_transitions",
-    "Status changes by the new status: dead as the watchdog declares them, all others as the notifier reads them",
+    "Status changes by the new status: dead as the watchdog declares it, others as the notifier reads them",
     ["status"],
 )
 DETECTION_LAG: Final = Histogram(
@@ -91,7 +92,7 @@ INGEST_STALE: Final = Gauge(
 )
 MONITORS: Final = Gauge("mishpulse_monitors", "Monitors in the ledger", multiprocess_mode="livemax")
 
-# --- event stream --------------------------------------------------------------------------------------------------
+# --- event stream ---
 
 STREAM_LAG: Final = Gauge(
     "mishpulse_stream_lag",
@@ -118,7 +119,7 @@ GROUPS_DROPPED: Final = Counter(
     "mishpulse_dropped_groups", "Consumer groups dropped because they read nothing for 7 days"
 )
 
-# --- deliveries ----------------------------------------------------------------------------------------------------
+# --- deliveries ---
 
 DELIVERIES: Final = Counter(
     "mishpulse_deliveries", "Deliveries that ended, by kind and result: success or failed", ["kind", "result"]
@@ -158,7 +159,7 @@ OLDEST_UNDELIVERED: Final = Gauge(
     multiprocess_mode="livemax",
 )
 
-# --- live ----------------------------------------------------------------------------------------------------------
+# --- live ---
 
 LIVE_CLIENTS: Final = Gauge(
     "mishpulse_live_clients", "WebSocket clients connected", multiprocess_mode="livesum"
@@ -170,7 +171,7 @@ LIVE_CLOSED: Final = Counter(
     ["reason"],
 )
 
-# --- every process -------------------------------------------------------------------------------------------------
+# --- every process ---
 
 REDIS_ERRORS: Final = Counter(
     "mishpulse_redis_errors",
