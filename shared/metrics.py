@@ -2,8 +2,8 @@
 
 Resolve a child once (`BEAT_OK = HEARTBEATS.labels("ok")`) and keep it: `labels()` takes a lock and a dictionary,
 which a hot path feels. Under `mishpulse up` the values of all processes live in mapped files and are summed by
-whoever is asked for `/metrics`; so each gauge says how the group's values become one (`livemax`, `livesum`: of living
-processes only).
+whoever is asked for `/metrics`; so each gauge says how many values become one: the highest (`livemax`) or the sum
+(`livesum`) of the living processes.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 Group = Literal["notifier", "webhooks"]
 """A consumer group of the event stream; its arq queue is named alike."""
 Kind = Literal["telegram", "email", "apprise", "channel_webhook", "webhook"]
-"""Where a delivery goes: to a channel, by its type (`channel_webhook` is one of type webhook), or to a webhook."""
+"""Where a delivery goes: a channel, by its type (`channel_webhook` is one of type webhook), or a webhook."""
 
 # --- collector ---
 
