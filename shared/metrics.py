@@ -1,9 +1,9 @@
 """Every metric, in one file: names, meanings, and the closed set of values of each label.
 
-Resolve a child once (`BEAT_OK = HEARTBEATS.labels("ok")`) and keep it: `labels()` takes a lock and a dictionary,
-which a hot path feels. Under `mishpulse up` the values of all processes live in mapped files and are summed by
-whoever is asked for `/metrics`; so each gauge says how many values become one: the highest (`livemax`) or the sum
-(`livesum`) of the living processes.
+Resolve a child once (`BEAT_OK = HEARTBEATS.labels("ok")`) and keep it: `labels()` takes a lock and a
+dictionary, which a hot path feels. Under `mishpulse up` the values of all processes live in mapped files
+and are summed by whoever is asked for `/metrics`; so each gauge says how many values become one: the
+highest (`livemax`) or the sum (`livesum`) of the living processes.
 """
 
 import asyncio
