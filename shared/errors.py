@@ -39,9 +39,9 @@ class Conflict(PulseError):  # noqa: N818 - HTTP's 409
 class DeliveryError(PulseError):
     """An attempt failed.
 
-    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in
-    seconds that the destination asked for; `status` is its HTTP status and `body` its answer, where there was
-    one; `label` says why in one word of the closed set.
+    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in seconds that
+    the destination asked for, `exact` that it is kept to the second and holds for everything that goes there
+    (Telegram's flood control); `status` is its HTTP status and `body` its answer, where there was one.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class DeliveryError(PulseError):
         *,
         permanent: bool = False,
         retry_after: float | None = None,
+        exact: bool = False,
         status: int | None = None,
         body: str = "",
         label: Failure = "other",
@@ -57,6 +58,7 @@ class DeliveryError(PulseError):
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.exact = exact
         self.status = status
         self.body = body
         self.label: Failure = label

@@ -22,13 +22,13 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:poison` | stream | newest 10,000 | shared | stream entries that no consumer could handle |
 | `mp:{s}:queue:<target>` | zset | - | shared | pending deliveries by the ms of their next attempt |
 | `mp:{s}:inflight:<target>` | zset | - | shared | claimed deliveries by the ms of their claim |
-| `mp:{s}:pending:<target>` `done:` `dead:` | zset | done 30 days, newest 1,000; dead 30 days | shared | delivery ids by state |
-| `mp:{s}:delivery:<target>:<n>` | hash | with its set | shared | one delivery and its attempts |
+| `mp:{s}:pending:<target>` `done:` `dead:` | zset | done 30 days, newest 1,000; dead 30 days | shared | delivery numbers by state |
+| `mp:{s}:delivery:<target>:<n>` | hash | 30 days once finished | shared | one delivery and its attempts |
 | `mp:{s}:seen:<target>` | zset | see deliveries | shared | event ids that already became a delivery |
 | `mp:{s}:target:<target>` | hash | - | shared | the target's counters and circuit |
 | `mp:{s}:burst:<target>` | hash | 1 min | notifier | message counters of the storm digest |
-| `mp:{s}:due` | zset | - | shared | targets by the ms of their earliest pending delivery |
-| `mp:{s}:sending` | zset | - | shared | targets with claimed deliveries |
+| `mp:{s}:due:<kind>` | zset | - | shared | targets of a kind by the ms at which a worker should look at them |
+| `mp:{s}:sending:<kind>` | zset | - | shared | targets with claimed deliveries by the ms of the oldest claim |
 | `mp:{s}:sequence` | string | - | shared | the last delivery number of the shard |
 | `mp:{c}:schema` | hash | - | shared | `version` and `shards` of the data |
 | `mp:{c}:worker:<id>` | string | 6 s | shared | a worker lives |
@@ -119,12 +119,18 @@ def delivery(shard: int, target: str, number: int | str) -> str:
     return f"mp:{{{shard}}}:delivery:{target}:{number}"
 
 
-def due(shard: int) -> str:
-    return f"mp:{{{shard}}}:due"
+def kind_of(target: str) -> str:
+    """`channel` or `webhook`."""
+    return target.partition(":")[0]
 
 
-def sending(shard: int) -> str:
-    return f"mp:{{{shard}}}:sending"
+def due(shard: int, kind: str) -> str:
+    """By kind of target, so that each service finds its own."""
+    return f"mp:{{{shard}}}:due:{kind}"
+
+
+def sending(shard: int, kind: str) -> str:
+    return f"mp:{{{shard}}}:sending:{kind}"
 
 
 def sequence(shard: int) -> str:

@@ -1,0 +1,50 @@
+-- Claims pending deliveries in a worker's name: compare-and-set, any number of workers may race.
+-- KEYS  1 due, 2 sending; then four per target: queue, inflight, target, burst; then one per delivery: its hash
+-- ARGV  1 now or '', 2 worker, 3 '1' to leave payloads out, 4 T = number of targets; then nine per target: name, cap,
+--       number of deliveries D, look again at (ms or 0), expected burst version or '-', new version, times, digest_at,
+--       last_digest; then the deliveries' numbers, D for each target
+-- Returns {now, per target 1 or 0 (more is due now) or -1 (the burst changed), then per claim {index of its hash among
+--         the deliveries, event, type, payload, at, created, attempt, epoch, incident, meta, next}}
+-- Emits nothing
+--@include ledger
+local T, d = tonumber(ARGV[4]), 0
+local out = {now}
+local FIELDS = {'event', 'type', ARGV[3] == '1' and '' or 'payload', 'at', 'created', 'attempt', 'epoch', 'incident',
+  'meta', 'next'}
+
+local function claim(queue, inflight, key, n)
+  local at = redis.call('ZSCORE', queue, n)
+  if not at or tonumber(at) > now then return end
+  redis.call('ZREM', queue, n)
+  if redis.call('EXISTS', key) == 0 then return end
+  redis.call('ZADD', inflight, now, n)
+  redis.call('HINCRBY', key, 'epoch', 1)
+  redis.call('HSET', key, 'status', 'sending', 'worker', ARGV[2])
+  return redis.call('HMGET', key, unpack(FIELDS))
+end
+
+for t = 1, T do
+  local a = 5 + 9 * (t - 1)
+  local queue, inflight, hash, burst = unpack(KEYS, 4 * t - 1, 4 * t + 2)
+  local count = tonumber(ARGV[a + 2])
+  local won = ARGV[a + 4] == '-' or (redis.call('HGET', burst, 'version') or '') == ARGV[a + 4]
+  local free = won and places(inflight, hash, tonumber(ARGV[a + 1])) or 0
+  for i = d + 1, d + count do
+    local got = free > 0 and claim(queue, inflight, KEYS[2 + 4 * T + i], ARGV[4 + 9 * T + i])
+    if got then
+      free = free - 1
+      out[#out + 1] = {i, unpack(got)}
+    end
+  end
+  d = d + count
+  if won and ARGV[a + 4] ~= '-' then
+    redis.call('HSET', burst, 'version', ARGV[a + 5], 'times', ARGV[a + 6], 'digest_at', ARGV[a + 7],
+      'last_digest', ARGV[a + 8])
+    redis.call('PEXPIRE', burst, 60000)
+  end
+  local again = tonumber(ARGV[a + 3])
+  look(KEYS[1], queue, hash, ARGV[a], again > now and again - now or 1000)
+  mark(KEYS[2], inflight, ARGV[a])
+  table.insert(out, 1 + t, won and redis.call('ZCOUNT', queue, '-inf', now) > 0 and 1 or won and 0 or -1)
+end
+return out

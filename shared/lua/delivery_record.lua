@@ -1,0 +1,35 @@
+-- Records what became of claimed deliveries; a claim that is not the caller's any more is refused.
+-- KEYS  1 due, 2 sending; then six per target: queue, inflight, target, pending, done, dead; then per delivery: its hash
+-- ARGV  1 now or '', 2 T = number of targets, then T names; then thirteen per delivery: index of its target, number,
+--       worker, epoch, verdict (success, retry, dead, release, reclaim), delay in ms, hold in ms, '1' to count it for the
+--       circuit, attempt number, the attempt as JSON, response status, response body, error
+-- Returns {now, per delivery 1 or 0 (refused), per target {failing_since or '', consecutive, number of successes kept}}
+-- Emits nothing
+--@include ledger
+--@include settle
+local T, touched, out = tonumber(ARGV[2]), {}, {now}
+for i = 1, #KEYS - 2 - 6 * T do
+  local a = 3 + T + 13 * (i - 1)
+  local t, key = tonumber(ARGV[a]), KEYS[2 + 6 * T + i]
+  local k = {}
+  k.queue, k.inflight, k.hash, k.pending, k.success, k.dead = unpack(KEYS, 6 * t - 3, 6 * t + 2)
+  local was = redis.call('HMGET', key, 'status', 'worker', 'epoch', 'vanished')
+  local ours = was[2] == ARGV[a + 2] and was[3] == ARGV[a + 3]
+  if ours and was[1] == 'sending' then
+    if ARGV[a + 4] == 'release' or ARGV[a + 4] == 'reclaim' then put_back(k, key, a)
+    else settle(k, key, a, was[4]) end
+    if ARGV[a + 4] == 'release' or ARGV[a + 4] == 'reclaim' then touched[t] = 0 else touched[t] = touched[t] or 1000 end
+  end
+  -- The same record sent twice (an answer that was lost) is no stale one; a claim put back has another epoch.
+  out[1 + i] = ours and 1 or 0
+end
+for t = 1, T do
+  local queue, inflight, hash, _, done = unpack(KEYS, 6 * t - 3, 6 * t + 2)
+  if touched[t] then
+    look(KEYS[1], queue, hash, ARGV[2 + t], touched[t])
+    mark(KEYS[2], inflight, ARGV[2 + t])
+  end
+  local state = redis.call('HMGET', hash, 'failing_since', 'consecutive')
+  out[#out + 1] = {state[1] or '', tonumber(state[2] or 0), redis.call('ZCARD', done)}
+end
+return out

@@ -1,0 +1,106 @@
+"""Which workers live, and what happens to the claims of those that do not."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from shared import keys, retry
+from shared.claims import SUSPECT_AFTER_MS, VANISHED_LIMIT, WORKER_TTL_MS, Result, record
+from shared.connection import Store
+from shared.deliveries import Delivery, public_id
+
+TARGETS_PER_ROUND: Final = 500
+CLAIMS_PER_TARGET: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as the ledger shows it to whoever looks for vanished workers."""
+
+    target: str
+    number: int
+    worker: str
+    epoch: int
+    attempt: int
+    vanished: int
+
+
+async def renew(store: Store, worker: str) -> None:
+    """Says that a worker lives, for 6 s."""
+    await store.redis.set(keys.worker(worker), "1", px=WORKER_TTL_MS)
+
+
+async def retire(store: Store, worker: str) -> None:
+    """Says that a worker is gone, so that nobody waits for its key to expire."""
+    await store.redis.delete(keys.worker(worker))
+
+
+async def reclaim(
+    store: Store,
+    shard: int,
+    kind: str,
+    *,
+    orphaned: Callable[[Claim], bool] = lambda _: False,
+    suspect_after_ms: int = SUSPECT_AFTER_MS,
+    now: int | None = None,
+) -> list[str]:
+    """Puts back the claims of vanished workers; returns the targets that have something to do again.
+
+    `orphaned` tells of a living worker's claim that it does not know of: the answer to its claim was lost. Any number
+    of processes may race, the record's compare-and-set lets one win.
+    """
+    suspects = await _suspects(store, shard, kind, suspect_after_ms, now)
+    living = await _living(store, {claim.worker for claim in suspects})
+    lost = [claim for claim in suspects if claim.worker not in living or orphaned(claim)]
+    if lost:
+        await record(store, [_verdict(store, claim) for claim in lost], now=now)
+    return sorted({claim.target for claim in lost})
+
+
+async def _suspects(
+    store: Store, shard: int, kind: str, suspect_after_ms: int, now: int | None
+) -> list[Claim]:
+    """Claims old enough for their worker's key to have expired."""
+    seconds, micros = await store.redis.time() if now is None else (now // 1000, now % 1000 * 1000)
+    before = seconds * 1000 + micros // 1000 - suspect_after_ms
+    targets = await store.redis.zrangebyscore(
+        keys.sending(shard, kind), "-inf", before, start=0, num=TARGETS_PER_ROUND
+    )
+    if not targets:
+        return []
+    pipe = store.redis.pipeline(transaction=False)
+    for target in targets:
+        key = keys.of_target(shard, "inflight", target)
+        pipe.zrangebyscore(key, "-inf", before, start=0, num=CLAIMS_PER_TARGET)
+    found = await pipe.execute()
+    names = [(target, n) for target, numbers in zip(targets, found, strict=True) for n in numbers]
+    pipe = store.redis.pipeline(transaction=False)
+    for target, number in names:
+        key = keys.delivery(shard, target, number)
+        pipe.hmget(key, ["worker", "epoch", "attempt", "vanished"])
+    rows = await pipe.execute()
+    return [
+        Claim(target, int(number), row[0], *(int(value or 0) for value in row[1:]))
+        for (target, number), row in zip(names, rows, strict=True)
+        if row[0]
+    ]
+
+
+async def _living(store: Store, workers: Iterable[str]) -> set[str]:
+    names = sorted(workers)
+    pipe = store.redis.pipeline(transaction=False)
+    for name in names:
+        pipe.exists(keys.worker(name))
+    return {name for name, there in zip(names, await pipe.execute(), strict=True) if there}
+
+
+def _verdict(store: Store, claim: Claim) -> Result:
+    delivery = Delivery(
+        *(claim.target, claim.number, public_id(store, claim.target, claim.number), "", "", "", 0, 0),
+        *(claim.attempt, claim.epoch, "", "", 0),
+    )
+    if claim.vanished + 1 < VANISHED_LIMIT:
+        return Result(delivery, claim.worker, "reclaim")
+    outcome = retry.Outcome(error=f"its worker vanished {VANISHED_LIMIT} times")
+    decision = retry.decide(claim.attempt + 1, outcome)
+    return Result(delivery, claim.worker, decision.state, decision.delay_ms, outcome=outcome)
