@@ -2,7 +2,6 @@
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -10,10 +9,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-if TYPE_CHECKING:
-    RedisClient = Redis[str]
-else:
-    RedisClient = Redis
+RedisClient = Redis
+"""The client every function takes; it answers `str`."""
 
 UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 """What redis-py raises while the server is away (`BusyLoadingError` is a `ConnectionError`)."""
@@ -37,7 +34,7 @@ def connect(url: str) -> RedisClient:
     A command is tried once more, at once, when its pooled connection turns out dead, so that a restarted server costs
     no error; scripts bear being run twice. `socket_timeout` (5 s) must stay above every blocking read (2 s).
     """
-    return Redis.from_url(
+    client: RedisClient = Redis.from_url(
         url,
         decode_responses=True,
         socket_timeout=5,
@@ -46,3 +43,4 @@ def connect(url: str) -> RedisClient:
         retry_on_error=[RedisConnectionError],
         health_check_interval=30,
     )
+    return client

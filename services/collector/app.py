@@ -24,6 +24,7 @@ class Collector:
         self.beats = beats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one connection."""
         if scope["type"] == "http" and scope["path"].startswith(heartbeats.PREFIX):
             await self.beats(scope, receive, send)
         else:

@@ -1,6 +1,7 @@
 """Gathers concurrent heartbeats into one script call per shard: what makes ingest cheap."""
 
 import asyncio
+import time
 from collections import deque
 
 from shared import metrics, scripts
@@ -54,7 +55,8 @@ class Batcher:
             call.add_done_callback(self._calls.discard)
 
     async def _call(self, shard: int, batch: list[tuple[Beat, asyncio.Future[int]]]) -> None:
-        metrics.HEARTBEAT_BATCH.observe(len(batch))
+        metrics.BATCH_SIZE.observe(len(batch))
+        started = time.perf_counter()
         try:
             answers = await scripts.beat(self._store.redis, shard, [beat for beat, _ in batch])
         except Exception as error:  # noqa: BLE001 - each caller gets it and answers 503 or 500
@@ -62,6 +64,7 @@ class Batcher:
                 if not future.done():
                     future.set_exception(error)
         else:
+            metrics.BATCH_SECONDS.observe(time.perf_counter() - started)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)

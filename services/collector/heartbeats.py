@@ -3,7 +3,7 @@
 Plain ASGI: a FastAPI route with its dependencies costs more than everything below together.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 from urllib.parse import parse_qs
 
 import orjson
@@ -31,6 +31,10 @@ STATUSES: Final[dict[Any, Kind]] = {"ok": "ok", "warning": "warning", "error": "
 ACTIONS: Final[dict[str, Kind]] = {"start": "start", "fail": "error", "log": "log"}
 
 
+REASONS: Final = {403: "unknown_token", 413: "too_large", 429: "limited"}
+RECORDED: Final = {kind: metrics.HEARTBEATS.labels(kind) for kind in get_args(Kind)}
+
+
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
     """The request ends here with this status and sentence."""
 
@@ -41,7 +45,9 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         self.headers = headers or {}
 
 
-def answer(status: int, body: bytes, content_type: bytes, *extra: tuple[bytes, bytes]) -> tuple[Message, Message]:
+def answer(
+    status: int, body: bytes, content_type: bytes, *extra: tuple[bytes, bytes]
+) -> tuple[Message, Message]:
     """The two ASGI messages of a whole response; made once where it is always the same."""
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *extra]
     return (
@@ -88,7 +94,9 @@ def parse_action(action: str) -> Kind:
         return kind
     if action.isascii() and action.isdigit() and int(action[:4]) <= 255 and len(action) <= 3:
         return "ok" if int(action) == 0 else "error"
-    raise Refused(404, "the path ends in a token, or in start, fail, log or an exit status from 0 to 255 after it")
+    raise Refused(
+        404, "the path ends in a token, or in start, fail, log or an exit status from 0 to 255 after it"
+    )
 
 
 def parse_report(body: bytes) -> tuple[Kind, str]:
@@ -160,18 +168,24 @@ class Heartbeats:
         """The answer to an unknown token: 403, or 429 when its address has sent too many of them."""
         address = web.client_address(scope, self._settings.trusted_proxies)
         if self._unknown.over(address):
-            return Refused(429, "too many unknown tokens from your address; wait a minute", {"Retry-After": "60"})
+            return Refused(
+                429, "too many unknown tokens from your address; wait a minute", {"Retry-After": "60"}
+            )
         return Refused(403, "this token is not known here; it may have been revoked")
 
     async def submit(
         self, monitor: MonitorKeys, kind: Kind, *, post: bool = True, rid: str = "", message: str = ""
     ) -> int:
-        """Records one heartbeat together with all others of this moment; the script's answer.
+        """Records one heartbeat with all others of this moment: `RECORDED`, `IGNORED`, `UNKNOWN_TOKEN` or `BROKEN`.
 
         Raises redis-py's errors while Redis is away: nothing was acknowledged then.
         """
         result = await self._batcher.submit(Beat(monitor, kind, post, rid, message))
-        metrics.HEARTBEATS[kind].inc()
+        if result > 0:
+            RECORDED[kind].inc()
+            return scripts.RECORDED
+        if result == scripts.IGNORED:
+            metrics.HEARTBEATS_IGNORED.inc()
         return result
 
     async def beat(
@@ -201,12 +215,13 @@ class Heartbeats:
         try:
             method = scope["method"]
             if method not in ("POST", "GET", "HEAD"):
-                raise Refused(405, "use POST, GET or HEAD", {"Allow": "POST, GET, HEAD"})
+                return refusal(Refused(405, "use POST, GET or HEAD", {"Allow": "POST, GET, HEAD"}))
             body = await read_body(receive) if method == "POST" else b""
             token, kind, message = parse(scope["path"], method, body)
             rid = run_id(scope["query_string"]) if scope["query_string"] else ""
             await self.beat(scope, token, kind, post=method == "POST", rid=rid, message=message)
         except Refused as refused:
+            metrics.REFUSED.labels(REASONS.get(refused.status, "invalid")).inc()
             return refusal(refused)
         except (RedisError, *UNAVAILABLE) as error:
             return unavailable(error)
@@ -231,7 +246,8 @@ def refusal(refused: Refused) -> tuple[Message, Message]:
 
 def unavailable(error: Exception) -> tuple[Message, Message]:
     """Redis is away: nothing was accepted, the client should come again."""
-    metrics.REDIS_ERRORS.labels("heartbeat").inc()
+    metrics.count_redis_error(error)
+    metrics.REFUSED.labels("unavailable").inc()
     log.warning("heartbeat not accepted", error=str(error))
     detail = "the store is not available; try again"
     return refusal(Refused(503, detail, {"Retry-After": web.RETRY_AFTER}))

@@ -22,9 +22,10 @@ async def keep_stamping(store: Store, settings: Settings) -> None:
                 blind_after = int(settings.blind_after * 1000) if shard == 0 else None
                 gap = await scripts.stamp(store.redis, shard, blind_after)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next stamp is the remedy
-                metrics.REDIS_ERRORS.labels("stamp").inc()
+                metrics.count_redis_error(error)
                 log.warning("cannot stamp that the collector listens", shard=shard, error=str(error))
                 continue
             if gap:
+                metrics.BLIND_SECONDS.inc(gap / 1000 if shard == 0 else 0)
                 log.warning("nobody listened for a while; deadlines are credited", shard=shard, gap_ms=gap)
         await asyncio.sleep(STAMP_EVERY)

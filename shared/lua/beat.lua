@@ -2,7 +2,7 @@
 -- KEYS  1 deadlines, 2 events, 3 incidents, 4 open; then four per item: monitor, pulse, beats, history
 -- ARGV  six per item: monitor id, token hash, kind (ok|warning|error|start|log), 1 when the request was a POST, rid,
 --       message
--- Returns a list: per item 1 recorded, 0 ignored (paused, or a method this monitor does not take),
+-- Returns a list: per item 1 recorded, 2 recorded with an event, 0 ignored (paused, or a method this monitor does not take),
 --         -1 the token is not this monitor's, -2 the record is broken
 -- Emits monitor.alive, warning, error, recovered
 --@include clock
@@ -26,7 +26,7 @@ local function record(k, id, token, kind, post, rid, message)
   local m = read(k.monitor)
   if not m or m.token ~= token then return -1 end
   if m.status == 'paused' or (m.methods == 'post' and post ~= '1') then return 0 end
-  local status, took, running = STATUS[kind], '', m.started ~= ''
+  local status, took, running, gen = STATUS[kind], '', m.started ~= '', m.gen
   if status then
     local rearm = m.schedule == '' or running or (m.status ~= 'alive' and m.status ~= 'warning' and m.status ~= 'error')
     if running and (m.rid == rid) then took = string.format('%d', now - tonumber(m.started)) end
@@ -43,7 +43,7 @@ local function record(k, id, token, kind, post, rid, message)
   end
   local size = redis.call('LPUSH', k.beats, string.format('%d', now) .. ' ' .. kind .. ' ' .. took .. ' ' .. message)
   if size > 110 then redis.call('LTRIM', k.beats, 0, 99) end
-  return 1
+  return m.gen == gen and 1 or 2
 end
 
 local results = {}

@@ -12,7 +12,9 @@ async def make(store: Store, **settings: object) -> scripts.MonitorKeys:
     return scripts.monitor_keys(store, monitor.id, monitor.token_hash)
 
 
-async def beat(store: Store, target: scripts.MonitorKeys, kind: scripts.Kind = "ok", message: str = "") -> int:
+async def beat(
+    store: Store, target: scripts.MonitorKeys, kind: scripts.Kind = "ok", message: str = ""
+) -> int:
     return (await scripts.beat(store.redis, 0, [scripts.Beat(target, kind, message=message)]))[0]
 
 
@@ -22,9 +24,9 @@ async def types(store: Store) -> list[str]:
 
 
 async def test_a_first_heartbeat_makes_a_monitor_alive_and_arms_its_deadline(store: Store) -> None:
-    """new → alive, with an event, a TTL key and a deadline of timeout + grace."""
+    """It leaves new for alive, with an event, a TTL key and a deadline of timeout + grace."""
     target = await make(store, timeout=60_000, grace=5_000)
-    assert await beat(store, target) == scripts.RECORDED
+    assert await beat(store, target) == scripts.CHANGED
     monitor = await monitors.get(store, target.monitor_id)
     assert monitor.status == "alive"
     assert monitor.seen is not None
@@ -52,7 +54,7 @@ async def test_a_bad_record_fails_alone(store: Store) -> None:
     await store.redis.delete(keys.monitor(0, bad.monitor_id))
     await store.redis.set(keys.monitor(0, bad.monitor_id), "not a hash")
     answers = await scripts.beat(store.redis, 0, [scripts.Beat(bad, "ok"), scripts.Beat(good, "ok")])
-    assert answers == [scripts.BROKEN, scripts.RECORDED]
+    assert answers == [scripts.BROKEN, scripts.CHANGED]
 
 
 @pytest.mark.parametrize("kind", ["ok", "error", "start", "log"])

@@ -1,0 +1,54 @@
+"""The ledger: walks the `deadlines` sorted set, so that no silence is missed whatever happens to the hints."""
+
+import asyncio
+import time
+
+import structlog
+
+from services.watchdog.transitions import declare
+from shared import metrics, scripts
+from shared.connection import Store
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 512
+"""Due monitors read at once."""
+
+
+async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Event) -> None:
+    """Declares what is due until `stop` is set, sleeping until the next deadline but `longest_sleep` s at most.
+
+    A heartbeat can only move a deadline to later than `longest_sleep` from now or belongs to a monitor that this sleep
+    does not wait for, so a shorter deadline that appears meanwhile is late by `longest_sleep` at most.
+    """
+    while not stop.is_set():
+        pause = longest_sleep
+        try:
+            pause = await step(store, shard, longest_sleep)
+        except Exception as error:  # noqa: BLE001 - the sweep is the promise: it goes on whatever happens
+            metrics.count_redis_error(error)
+            log.warning("sweep failed; trying again", shard=shard, error=str(error))
+        if pause > 0:
+            await _sleep(stop, pause)
+
+
+async def step(store: Store, shard: int, longest_sleep: float) -> float:
+    """One look at the ledger; returns how many seconds to sleep, 0 when more is due already."""
+    due = await scripts.due(store.redis, shard, LIMIT)
+    metrics.LAST_SWEEP.set(time.time())
+    metrics.INGEST_STALE.set(due.stale)
+    if due.ids:
+        await declare(store, shard, due.ids)
+        if len(due.ids) == LIMIT:
+            return 0
+    if due.stale or due.following is None:
+        return longest_sleep
+    return min(longest_sleep, max(0.001, (due.following - due.now) / 1000 + 0.001))
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

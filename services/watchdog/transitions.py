@@ -1,0 +1,105 @@
+"""The one place where silence becomes a transition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from shared import keys, metrics, monitors, scripts
+from shared.connection import Store
+from shared.model import Monitor, credited, next_run
+
+log = structlog.get_logger(__name__)
+
+DEATHS = metrics.TRANSITIONS.labels("dead")
+Finder = Literal["hint", "sweep"]
+
+BATCH = 64
+"""Deaths declared in one script call: about 3 ms of Redis' time, so that heartbeats pass in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rearm:
+    """A cron monitor that is not dead: its next deadline and the time it counts from, in ms."""
+
+    deadline: int
+    base: int
+
+
+async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sweep") -> int:
+    """Declares dead whichever of `ids` are past their deadline; returns how many were.
+
+    1. One script call per batch checks each deadline again, credits gaps, and declares the rest dead.
+    2. Monitors with a cron schedule come back for judgement: the script knows no cron.
+    3. Each of those is re-armed by compare-and-set, or declared in a second call that names the state judged.
+    """
+    dead = 0
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        now, results = await scripts.declare(store.redis, shard, dict.fromkeys(batch, ""))
+        dead += _count(results, by)
+        pending = [
+            monitor_id
+            for monitor_id, result in zip(batch, results, strict=False)
+            if result == scripts.NEEDS_JUDGEMENT
+        ]
+        if pending:
+            dead += await _judge_schedules(store, shard, pending, now, by)
+    return dead
+
+
+def _count(results: Sequence[int], by: Finder) -> int:
+    lags = [lag for lag in results if lag >= 0]
+    for lag in lags:
+        metrics.DETECTION_LAG.observe(lag / 1000)
+    DEATHS.inc(len(lags))
+    metrics.DETECTIONS.labels(by).inc(len(lags))
+    return len(lags)
+
+
+async def _judge_schedules(store: Store, shard: int, ids: Sequence[str], now: int, by: Finder) -> int:
+    members = await store.redis.zrange(keys.gaps(shard), 0, -1)
+    gaps = [(int(start), int(end)) for start, _, end in (member.partition("-") for member in members)]
+    newest = max((end for _, end in gaps), default=0)
+    verdicts = {}
+    for monitor in await monitors.get_many(store, ids):
+        verdict = judge(monitor, now, gaps)
+        seen = monitor.seen or 0
+        if verdict is None:
+            verdicts[monitor.id] = f"{monitor.gen}:{seen}:{newest}"
+        else:
+            await scripts.rearm(
+                store,
+                monitor.id,
+                gen=monitor.gen,
+                seen=seen,
+                deadline=verdict.deadline,
+                base=verdict.base,
+            )
+    if not verdicts:
+        return 0
+    _, results = await scripts.declare(store.redis, shard, verdicts)
+    return _count(results, by)
+
+
+def judge(monitor: Monitor, now: int, gaps: Sequence[tuple[int, int]]) -> Rearm | None:
+    """Whether a due cron monitor lives: its next deadline when it does, None when it is dead. Pure.
+
+    The deadline is the first time of its schedule after the last heartbeat, plus grace. A gap in our own listening
+    that touches it makes it the first time after the gap, plus grace. A schedule that never fires again has no
+    deadline, which a year from now stands for.
+    """
+    base = max(monitor.seen or 0, monitor.base or 0) or monitor.since
+    while True:
+        try:
+            deadline = next_run(monitor.schedule, monitor.timezone, base) + monitor.grace
+        except ValueError:
+            log.warning("schedule never fires again", monitor=monitor.id, schedule=monitor.schedule)
+            return Rearm(now + 31_536_000_000, base)
+        if deadline > now:
+            return Rearm(deadline, base)
+        _, later = credited(deadline, base, list(gaps), 0)
+        if later == base:
+            return None
+        base = later

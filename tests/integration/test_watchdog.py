@@ -1,0 +1,206 @@
+"""Silence becomes a transition: by hint or by sweep, once, and never through our own blindness."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from waiting import wait_until
+
+from services.watchdog import expiry, service, sweep
+from services.watchdog.transitions import declare
+from shared import keys, monitors, scripts
+from shared.connection import Store
+from shared.monitors import NewMonitor
+from shared.settings import load
+
+
+async def beaten(store: Store, timeout: int = 50, **settings: object) -> str:
+    """A monitor that was just beaten; `timeout` in ms."""
+    monitor, _ = await monitors.create(store, NewMonitor(name="worker", timeout=timeout, **settings))  # type: ignore[arg-type]
+    target = scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "ok")])
+    return monitor.id
+
+
+async def status(store: Store, monitor_id: str) -> str:
+    return (await monitors.get(store, monitor_id)).status
+
+
+async def deaths(store: Store) -> list[str]:
+    entries = await store.redis.xrange(keys.events(0))
+    return [fields["monitor"] for _, fields in entries if fields["type"] == "monitor.dead"]
+
+
+@asynccontextmanager
+async def listening(store: Store) -> AsyncIterator[None]:
+    """A collector that stamps all the while."""
+
+    async def keep() -> None:
+        while True:
+            await scripts.stamp(store.redis, 0, 10_000)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(keep())
+    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
+    yield
+    task.cancel()
+
+
+@asynccontextmanager
+async def running(store: Store, count: int = 1, **settings: object) -> AsyncIterator[None]:
+    """`count` watchdogs."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(service.run(store, load(**settings), stop)) for _ in range(count)]
+    yield
+    stop.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_silent_monitor_is_dead_right_after_its_deadline(store: Store) -> None:
+    """The sweep alone declares it, within its longest sleep of 100 ms."""
+    async with listening(store), running(store, expiry_hints=False):
+        monitor_id = await beaten(store, timeout=300)
+        armed = await store.redis.zscore(keys.deadlines(0), monitor_id)
+        await wait_until(lambda: deaths(store), "the death")
+    monitor = await monitors.get(store, monitor_id)
+    assert monitor.status == "dead"
+    assert monitor.since - armed < 150
+    assert monitor.incident is not None
+
+
+async def test_hints_alone_declare_a_death_within_two_seconds(store: Store) -> None:
+    """With the sweep slowed to a minute the expiry event does it."""
+    async with listening(store), running(store, sweep_interval=60):
+        await wait_until(lambda: store.redis.pubsub_numpat(), "the listener's subscription")
+        monitor_id = await beaten(store, timeout=300)
+        await wait_until(lambda: deaths(store), "the death", timeout=2.3)
+    assert await status(store, monitor_id) == "dead"
+
+
+async def test_five_racing_watchdogs_declare_each_death_once(store: Store) -> None:
+    """Exactly one transition and one event per change."""
+    async with listening(store), running(store, count=5):
+        ids = [await beaten(store, timeout=200) for _ in range(100)]
+        await wait_until(lambda: all_dead(store, ids), "all deaths")
+        await asyncio.sleep(0.2)
+    assert sorted(await deaths(store)) == sorted(ids)
+
+
+async def all_dead(store: Store, ids: list[str]) -> bool:
+    return all(monitor.status == "dead" for monitor in await monitors.get_many(store, ids))
+
+
+async def test_nothing_is_declared_while_nobody_listens(store: Store) -> None:
+    """A stale stamp holds deaths back, whichever path would find them."""
+    monitor_id = await beaten(store, timeout=1)
+    await store.redis.set(keys.ingest(0), 1)
+    await asyncio.sleep(0.01)
+    assert await sweep.step(store, 0, 0.1) == 0.1
+    assert await declare(store, 0, [monitor_id]) == 0
+    assert await status(store, monitor_id) == "alive"
+
+
+async def test_a_gap_gives_every_deadline_it_touches_its_full_time_again(store: Store) -> None:
+    """After the gap the deadline is its end + timeout + grace; then silence is death as ever."""
+    monitor_id = await beaten(store, timeout=400)
+    now = await now_ms(store)
+    await store.redis.set(keys.ingest(0), now - 5_000)
+    await asyncio.sleep(0.45)
+    assert await scripts.stamp(store.redis, 0, 10_000) > 5_000
+    ended = await now_ms(store)
+    assert await declare(store, 0, [monitor_id]) == 0
+    deadline = await store.redis.zscore(keys.deadlines(0), monitor_id)
+    assert abs(deadline - (ended + 400)) < 100
+    async with listening(store), running(store):
+        await wait_until(lambda: deaths(store), "the death after the credit ran out")
+
+
+async def test_a_gap_that_began_after_the_deadline_credits_nothing(store: Store) -> None:
+    """A monitor that was silent past its deadline before we went blind is dead."""
+    monitor_id = await beaten(store, timeout=1)
+    deadline = int(await store.redis.zscore(keys.deadlines(0), monitor_id))
+    await store.redis.zadd(keys.gaps(0), {f"{deadline + 5}-{deadline + 9}": deadline + 9})
+    await asyncio.sleep(0.02)
+    async with listening(store):
+        assert await declare(store, 0, [monitor_id]) == 1
+
+
+async def test_a_gap_is_told_once_as_system_blind(store: Store) -> None:
+    """Above PULSE_BLIND_AFTER an event says from when to when; a shorter gap is only credited."""
+    for gap in (5_000, 20_000):
+        await store.redis.set(keys.ingest(0), await now_ms(store) - gap)
+        await scripts.stamp(store.redis, 0, 10_000)
+        await scripts.stamp(store.redis, 0, 10_000)
+    entries = await store.redis.xrange(keys.events(0))
+    assert [fields["type"] for _, fields in entries] == ["system.blind"]
+    assert await store.redis.zcard(keys.gaps(0)) == 2
+
+
+async def test_a_cron_monitor_is_judged_by_its_schedule(store: Store) -> None:
+    """A beat only records; the watchdog re-arms to the next time of the schedule plus grace."""
+    async with listening(store), running(store):
+        monitor_id = await beaten(store, schedule="* * * * *", timezone="Europe/Berlin", grace=1_000)
+        key = keys.deadlines(0)
+        await wait_until(lambda: in_the_future(store, monitor_id), "the re-armed deadline")
+        deadline = int(await store.redis.zscore(key, monitor_id))
+        assert (deadline - 1_000) % 60_000 == 0
+        assert await status(store, monitor_id) == "alive"
+
+
+async def in_the_future(store: Store, monitor_id: str) -> bool:
+    return bool(await store.redis.zscore(keys.deadlines(0), monitor_id) > await now_ms(store) + 500)
+
+
+async def test_a_cron_monitor_that_missed_its_time_is_dead(store: Store) -> None:
+    """The first time after the last heartbeat, plus grace, has passed without one."""
+    monitor_id = await beaten(store, schedule="* * * * *")
+    long_ago = await now_ms(store) - 180_000
+    await store.redis.hset(keys.monitor(0, monitor_id), "seen", str(long_ago))
+    async with listening(store):
+        await asyncio.sleep(0.01)
+        assert await declare(store, 0, [monitor_id]) == 1
+    assert await status(store, monitor_id) == "dead"
+
+
+@pytest.mark.parametrize("kind", ["ok", "warning", "error"])
+async def test_a_beat_on_a_dead_monitor_arms_it_again(store: Store, kind: scripts.Kind) -> None:
+    """Recovery, or an error, from dead; the deadline stands again."""
+    monitor_id = await beaten(store, timeout=1)
+    await asyncio.sleep(0.01)
+    async with listening(store):
+        assert await declare(store, 0, [monitor_id]) == 1
+    monitor = await monitors.get(store, monitor_id)
+    target = scripts.monitor_keys(store, monitor_id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, kind)])
+    assert await store.redis.zscore(keys.deadlines(0), monitor_id) < 1e15
+    newest = (await store.redis.xrevrange(keys.events(0), count=1))[0][1]
+    assert newest["type"] == ("monitor.error" if kind == "error" else "monitor.recovered")
+
+
+async def test_a_run_that_never_ends_is_dead_with_that_reason(store: Store) -> None:
+    """A start arms its own deadline; nothing after it is `unfinished`."""
+    monitor, _ = await monitors.create(store, NewMonitor(name="backup", timeout=60_000, grace=1))
+    target = scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "start")])
+    await asyncio.sleep(0.01)
+    async with listening(store):
+        assert await declare(store, 0, [monitor.id]) == 1
+    newest = (await store.redis.xrevrange(keys.events(0), count=1))[0][1]
+    assert newest["reason"] == "unfinished"
+
+
+async def test_a_dropped_subscription_is_taken_up_again(store: Store) -> None:
+    """A listener whose connection is killed subscribes anew."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(expiry.listen(store, stop))
+    await wait_until(lambda: store.redis.pubsub_numpat(), "the subscription")
+    await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await wait_until(lambda: store.redis.pubsub_numpat(), "the new subscription")
+    stop.set()
+    await task
+
+
+async def now_ms(store: Store) -> int:
+    seconds, micros = await store.redis.time()
+    return seconds * 1000 + micros // 1000
