@@ -39,9 +39,10 @@ class Conflict(PulseError):  # noqa: N818 - HTTP's 409
 class DeliveryError(PulseError):
     """An attempt failed.
 
-    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in seconds that
-    the destination asked for, `exact` that it is kept to the second and holds for everything that goes there
-    (Telegram's flood control); `status` is its HTTP status and `body` its answer, where there was one.
+    `permanent` says that no further attempt can succeed (a wrong chat id); `retry_after` is the wait in
+    seconds that the destination asked for, `exact` that it is kept to the second and holds for everything
+    that goes there (Telegram's flood control); `status` is its HTTP status and `body` its answer, where there
+    was one; `label` says why in one word of the closed set.
     """
 
     def __init__(
