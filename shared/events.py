@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from shared import keys, scripts
+from shared import keys, patterns, scripts
 from shared.connection import Store
 
 OWN_PREFIXES = ("monitor.", "webhook.", "delivery.", "system.")
@@ -52,13 +52,7 @@ def canonical(payload: Any) -> str:
     return json.dumps(payload, sort_keys=True, allow_nan=False)
 
 
-def matches(pattern: str, event_type: str) -> bool:
-    """Whether a subscription to `pattern` (a type, `prefix.*` or `*`) wants `event_type`."""
-    if pattern == "*":
-        return True
-    if pattern.endswith(".*"):
-        return event_type.startswith(pattern[:-1])
-    return pattern == event_type
+matches = patterns.matches
 
 
 @dataclass(frozen=True)

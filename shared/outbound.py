@@ -16,8 +16,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
 
@@ -29,6 +28,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from shared.errors import DeliveryError, Failure
 from shared.resolver import Resolver
+from shared.retry import parse_retry_after
 from shared.targets import Network, TargetError, check_url, forbidden
 
 DEADLINE = 15.0
@@ -51,7 +51,7 @@ class Reply:
 
     status: int
     body: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | None = None
 
 
@@ -126,10 +126,12 @@ class Sender:
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
             raise _failure(error, request.url.host, refused) from None
 
-    async def connect(self, host: str, port: int) -> socket.socket:
+    async def connect(self, host: str, port: int, allowed: Sequence[Network] | None = None) -> socket.socket:
         """A connected, non-blocking socket to a checked address of `host`, for protocols other than HTTP.
 
-        Tries each answer of the resolver in turn. Raises DeliveryError like `post`; the caller closes it.
+        `allowed` stands for the sender's own exceptions where the operator chose the host
+        (`targets.ANYWHERE`). Tries each answer of the resolver in turn. Raises DeliveryError like `post`; the
+        caller closes it.
         """
         refused: list[str] = []
         _refused.set(refused)
@@ -138,7 +140,7 @@ class Sender:
             async with asyncio.timeout(self.deadline):
                 for info in await self.resolver.addresses(host, port):
                     try:
-                        return await self._connected(info)
+                        return await _connected(info, self.allowed if allowed is None else allowed)
                     except TimeoutError:
                         raise
                     except OSError as failure:
@@ -151,34 +153,35 @@ class Sender:
             error = failure
         raise _failure(error, host, refused)
 
-    async def _connected(self, info: AddrInfoType) -> socket.socket:
-        sock = self._socket(info)
-        try:
-            sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, info[4])
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
     async def _exchange(self, request: httpx.Request) -> Reply:
         response = await self._transport.handle_async_request(request)
         try:
             text = await _beginning(response)
         finally:
             await response.aclose()
-        return Reply(
-            response.status_code,
-            text,
-            response.headers,
-            retry_after(response.headers.get("retry-after"), time.time()),
-        )
+        wait = parse_retry_after(response.headers.get("retry-after", ""), time.time())
+        return Reply(response.status_code, text, response.headers, wait)
 
     def _socket(self, info: AddrInfoType) -> socket.socket:
         """The connector's factory: a socket for an address that was checked, or ForbiddenAddress."""
-        family, kind, protocol, _, sockaddr = info
-        check(sockaddr[0], self.allowed)
-        return socket.socket(family, kind, protocol)
+        return _socket(info, self.allowed)
+
+
+def _socket(info: AddrInfoType, allowed: Sequence[Network]) -> socket.socket:
+    family, kind, protocol, _, sockaddr = info
+    check(sockaddr[0], allowed)
+    return socket.socket(family, kind, protocol)
+
+
+async def _connected(info: AddrInfoType, allowed: Sequence[Network]) -> socket.socket:
+    sock = _socket(info, allowed)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, info[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def check(address: str, allowed: Sequence[Network]) -> None:
@@ -219,21 +222,6 @@ async def _beginning(response: httpx.Response) -> str:
     return kept[:MAX_READ].decode("utf-8", "replace")[:KEPT_CHARACTERS]
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """The seconds to wait that a Retry-After header asks for (RFC 9110, 10.2.3), or None; `now` in Unix
-    seconds.
-    """
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _failure(error: Exception, host: str, refused: Sequence[str]) -> DeliveryError:
     """The DeliveryError for whatever httpx or aiohttp raised."""
     if refused:
@@ -259,6 +247,7 @@ _DIAGNOSES: tuple[tuple[type[BaseException], Failure, str], ...] = (
     (ConnectionError, "disconnected", "the connection was closed before the answer"),
     (aiohttp.ClientPayloadError, "disconnected", "the answer broke off"),
     (OSError, "unreachable", "no connection could be made"),
+    (aiohttp.InvalidURL, "config", "no request can be made to this URL"),
     (aiohttp.ClientResponseError, "protocol", "the answer is no valid HTTP"),
     (ValueError, "protocol", "the answer is no valid HTTP"),
 )

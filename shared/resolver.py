@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from shared.threads import in_thread
 
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 Lookup = Callable[[str, int], Sequence[AddressInfo]]
@@ -21,11 +22,7 @@ def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
 
 
 class Resolver(AbstractResolver):
-    """Runs each lookup in a daemon thread of its own.
-
-    The loop's shared pool has six threads on two cores: six dead name servers would stop every delivery, and
-    the interpreter waits for a pool's threads when it ends.
-    """
+    """Runs each lookup in a thread of its own, at most MAX_LOOKUPS at a time."""
 
     def __init__(self, lookup: Lookup = system_lookup) -> None:
         self._lookup = lookup
@@ -33,32 +30,14 @@ class Resolver(AbstractResolver):
 
     async def addresses(self, host: str, port: int) -> Sequence[AddressInfo]:
         """Every address of `host`; raises OSError (`socket.gaierror`) when it has none."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
-
-        def settle(found: Sequence[AddressInfo] | None, error: Exception | None) -> None:
-            if answer.done():
-                return
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(found or [])
-
-        def report(found: Sequence[AddressInfo] | None, error: Exception | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, found, error)
-
-        def run() -> None:
-            try:
-                report(self._lookup(host, port), None)
-            except UnicodeError:
-                report(None, socket.gaierror(socket.EAI_NONAME, "the name cannot be looked up"))
-            except OSError as error:
-                report(None, error)
-
         async with self._slots:
-            threading.Thread(target=run, name=f"lookup {host}", daemon=True).start()
-            return await answer
+            return await in_thread(lambda: self._look_up(host, port), f"lookup {host}")
+
+    def _look_up(self, host: str, port: int) -> Sequence[AddressInfo]:
+        try:
+            return self._lookup(host, port)
+        except UnicodeError:
+            raise socket.gaierror(socket.EAI_NONAME, "the name cannot be looked up") from None
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -67,6 +67,9 @@ FORBIDDEN: tuple[tuple[str, str], ...] = (
 
 _FORBIDDEN: tuple[tuple[Network, str], ...] = tuple((ip_network(cidr), what) for cidr, what in FORBIDDEN)
 
+ANYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+"""Allows every address: for hosts that the operator named in the settings."""
+
 _UNSAFE = re.compile(
     r"[\x00-\x20\x7f-\xa0\\\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ud800-\udfff]"
 )

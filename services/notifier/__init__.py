@@ -1,4 +1,4 @@
-"""Tells people: owns routing, texts and channels. Reads the event streams and the channels, writes deliveries.
+"""Tells people: owns routing, texts and channels. Reads event streams and channels, writes deliveries.
 
 It never decides a monitor's status.
 """
