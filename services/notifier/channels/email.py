@@ -39,7 +39,7 @@ async def send(config: EmailConfig, letter: Letter, outlets: Outlets) -> Reply:
     sock = await outlets.sender.connect(server.host, server.port, None if config.smtp_url else ANYWHERE)
     try:
         async with asyncio.timeout(outlets.sender.deadline):
-            return await _hand_over(message, config, server, sock)
+            return await _hand_over(message, config, server, sock, _tls(server, outlets.sender.tls))
     except TimeoutError:
         raise DeliveryError(f"{server.host} did not take the mail in time.", label="timeout") from None
     except (aiosmtplib.SMTPException, OSError) as error:
@@ -69,14 +69,14 @@ def message_id(letter: Letter, sender: str) -> str:
 
 
 async def _hand_over(
-    message: EmailMessage, config: EmailConfig, server: SmtpServer, sock: socket.socket
+    message: EmailMessage, config: EmailConfig, server: SmtpServer, sock: socket.socket, tls: ssl.SSLContext
 ) -> Reply:
     client = aiosmtplib.SMTP(
         hostname=server.host,
         sock=sock,
         use_tls=server.scheme == "smtps",
         start_tls=STARTTLS[server.scheme],
-        tls_context=_tls(server),
+        tls_context=tls,
         local_hostname=socket.gethostname(),  # its default asks the name server
         username=server.user or None,
         password=server.password or None,
@@ -88,11 +88,13 @@ async def _hand_over(
     return Reply(250, "; ".join([answer, *(f"refused {note}" for note in notes)])[:1000])
 
 
-def _tls(server: SmtpServer) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if server.scheme == "smtp":  # see shared/smtp.py
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+def _tls(server: SmtpServer, verified: ssl.SSLContext) -> ssl.SSLContext:
+    """The context of the whole process, or for `smtp://` one that takes any certificate (see shared/smtp.py)."""
+    if server.scheme != "smtp":
+        return verified
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
