@@ -51,7 +51,7 @@ chaos: $(VENV)/.tested ## the long failure tests
 	$(BIN)/pytest tests/chaos $(ARGS)
 
 compose-test: $(VENV)/.tested ## docker-compose.yml, end to end, with a real engine
-	$(BIN)/python tests/flows/compose_story.py $(ARGS)
+	$(BIN)/python tests/flows/compose/story.py $(ARGS)
 
 routes: $(VENV)/.installed ## the Caddyfiles' routes from shared/routes.py
 	$(BIN)/python -m shared.routes
