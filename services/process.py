@@ -1,0 +1,243 @@
+"""One process: its signals, its connection to Redis, its health port, and the service that runs in it."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from importlib import import_module
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from redis.exceptions import RedisError
+
+from shared import logs
+from shared.connection import UNAVAILABLE, Store, connect
+from shared.errors import PulseError
+from shared.schema import open_store
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+Main = Callable[[Store, Settings, asyncio.Event], Awaitable[None]]
+
+WORKERS: Final = {
+    "watchdog": "services.watchdog.service",
+    "notifier": "services.notifier.service",
+    "webhooks-worker": "services.webhooks.worker",
+}
+"""Where the `run` of each worker is."""
+
+COMPOSITE: Final = "http"
+"""The process of `mishpulse up` in which all HTTP services live."""
+
+DRAIN = 5
+"""Seconds that requests under way are given at the end."""
+END_WITHIN = 9.0
+"""Seconds after a signal within which the process is gone, whatever hangs: below the promised 10."""
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; PulseError says what to do when the port is taken or the address not ours."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise PulseError(f"{host} is no address of this machine; choose another with --host") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PulseError(
+                f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
+            ) from error
+        raise PulseError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+async def open_reachable(settings: Settings) -> Store:
+    """The store of `settings.redis_url`; PulseError in one line when the server does not answer."""
+    redis = connect(settings.redis_url)
+    try:
+        return await open_store(redis, settings.shards)
+    except (RedisError, *UNAVAILABLE) as error:
+        await redis.aclose()
+        reason = logs.clean(str(error)) or type(error).__name__
+        raise PulseError(
+            f"the Redis of PULSE_REDIS_URL, {logs.clean(settings.redis_url)}, does not answer ({reason}): "
+            "start it, or correct the address"
+        ) from None
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own, for two of them live in one process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals to `run`."""
+        yield
+
+
+async def serve(app: Any, listener: socket.socket, stop: asyncio.Event, *, lifespan: bool = True) -> None:
+    """Serves `app` on `listener` until `stop` is set and requests under way are answered."""
+    server = Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="on" if lifespan else "off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN,
+        )
+    )
+
+    async def exit_on_stop() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    waiting = asyncio.create_task(exit_on_stop())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        waiting.cancel()
+    if not server.started:
+        raise PulseError("the service could not start; its log says why")
+
+
+def _exit_late() -> None:
+    timer = threading.Timer(END_WITHIN, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+async def _live(service: str, settings: Settings, main: Main, signals: tuple[signal.Signals, ...]) -> None:
+    """Opens the store, runs `main` and the health port beside it, and closes everything in the other order."""
+    from shared import health, metrics  # noqa: PLC0415 - after run_child has chosen where metrics live
+
+    stop, ended = asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        if not stop.is_set():
+            _exit_late()
+        stop.set()
+
+    for number in signals:
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    store = await open_reachable(settings)
+    health.say_who(service)
+    side = [asyncio.create_task(metrics.sample_loop_lag())]
+    if settings.metrics_port:
+        listener = listen(settings.metrics_host, settings.metrics_port)
+        probe = health.Health(store.redis)
+        side.append(asyncio.create_task(serve(probe, listener, ended, lifespan=False)))
+    log.info("starting", pid=os.getpid())
+    try:
+        await main(store, settings, stop)
+    finally:
+        ended.set()
+        side[0].cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+        await store.redis.aclose()
+    if not stop.is_set():
+        raise PulseError(f"{service} ended without being asked to")
+    log.info("stopped")
+
+
+def _run(
+    service: str,
+    settings: Settings,
+    main: Main,
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
+    import uvloop  # noqa: PLC0415 - absent where it does not exist; asyncio's own loop does there
+
+    logs.setup(service, settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_live(service, settings, main, signals))
+    except PulseError:
+        raise
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)
+
+
+def _http_main(service: str, listener: socket.socket) -> Main:
+    """Serves one HTTP service, or all of them in one app."""
+
+    async def main(store: Store, settings: Settings, stop: asyncio.Event) -> None:
+        if service == COMPOSITE:
+            from services.composite import create_composite  # noqa: PLC0415
+
+            await serve(create_composite(store, settings), listener, stop)
+            return
+        if service == "admin":
+            await show_admin_token(store, settings)
+        app = import_module(f"services.{service}.app").create_app(store, settings)
+        await serve(app, listener, stop)
+
+    return main
+
+
+async def show_admin_token(store: Store, settings: Settings) -> None:
+    """Makes the admin token when the data has none and the settings name none; prints it, this one time."""
+    from shared.auth import ensure_admin_token  # noqa: PLC0415
+
+    if settings.admin_token:
+        return
+    token = await ensure_admin_token(store)
+    if token:
+        print(f"admin token (shown only now): {token}", flush=True)  # noqa: T201 - the one way to learn it
+
+
+def run_http(service: str, settings: Settings, listener: socket.socket) -> None:
+    """Runs one HTTP service until SIGTERM or SIGINT."""
+    _run(service, settings, _http_main(service, listener))
+
+
+def run_worker(service: str, settings: Settings) -> None:
+    """Runs one worker until SIGTERM or SIGINT."""
+    main: Main = import_module(WORKERS[service]).run
+    _run(service, settings, main)
+
+
+def run_child(service: str, settings: Settings, listener: int) -> None:
+    """Runs one process of `mishpulse up`, which ends when the supervisor does, however that ends.
+
+    Its standard input is a pipe that nobody writes to and only the supervisor holds open. Ctrl-C reaches it
+    with the supervisor's whole group; it waits for the supervisor's word instead.
+    """
+    from prometheus_client import values  # noqa: PLC0415 - before shared.metrics makes the first value
+
+    values.ValueClass = values.MultiProcessValue(lambda: service)  # type: ignore[no-untyped-call]
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_supervisor, daemon=True, name="leash").start()
+    if service == COMPOSITE:
+        main = _http_main(service, socket.socket(fileno=listener))
+    else:
+        main = import_module(WORKERS[service]).run
+    _run(service, settings, main, (signal.SIGTERM,))
+
+
+def _end_with_supervisor() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(END_WITHIN)
+    os._exit(1)
