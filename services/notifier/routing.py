@@ -72,7 +72,8 @@ def _chosen_channel(event: Happening, channel: Channel) -> Held | None:
 def _muted(event: Happening, channel: Channel) -> Held | None:
     if channel.muted:
         return "channel_muted"
-    return "monitor_muted" if event.fields.get("muted", "") not in {"", "0"} else None
+    until = event.fields.get("muted", "")
+    return "monitor_muted" if until and int(until) > event.at else None
 
 
 RULES: tuple[Rule, ...] = (_about_itself, _chosen_event, _chosen_channel, _muted)

@@ -1,0 +1,94 @@
+"""Events become deliveries: who is to be told, and in which words, is decided once and written down."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from services.notifier.message import Fact, compose
+from services.notifier.routing import route
+from shared import deliveries, keys, metrics
+from shared.channels import Channel
+from shared.channels_store import Channels
+from shared.connection import Store
+from shared.deliveries import NewDelivery
+from shared.events import Event
+
+log = structlog.get_logger(__name__)
+
+TRAIT = "module_version"
+"""What shops may share when they fall silent together: a digest says "31 of them run module 2.3.1"."""
+
+
+class Dispatcher:
+    """Handles batches of events for the notifier's consumer group.
+
+    1. Route each event to channels (pure).
+    2. Compose the message in the channel's language, now, so that every attempt says the same.
+    3. Write the deliveries; the same event for the same channel is written once, however often it is read.
+    4. Hint the workers. Only then does the caller acknowledge the events.
+    """
+
+    def __init__(self, store: Store, public_url: str, hint: Callable[[Sequence[str]], None]) -> None:
+        self._store = store
+        self._public_url = public_url
+        self._hint = hint
+        self._channels = Channels(store)
+
+    async def handle(self, events: Sequence[Event]) -> None:
+        """Writes the deliveries of `events`. Raises redis-py's errors; the same call again completes the rest."""
+        channels = await self._channels.current()
+        traits = await self._traits(events)
+        planned = [
+            self._delivery(event, telling.channel, traits.get(event.fields.get("name", ""), ""))
+            for event in events
+            for telling in route(event, channels.values())
+        ]
+        if planned:
+            await deliveries.create(self._store, planned)
+            self._hint(list(dict.fromkeys(item.target for item in planned)))
+        for event in events:
+            if event.type in SEEN:
+                SEEN[event.type].inc()
+
+    def _delivery(self, event: Event, channel: Channel, trait: str) -> NewDelivery:
+        fields = event.fields
+        link = f"{self._public_url}/ui/monitors/{fields['monitor']}" if self._can_link(fields) else ""
+        note = compose(Fact(event.type, event.at, fields, event.payload), channel.language, link)
+        meta = {"note": note.dumps(), "name": fields.get("name", ""), "monitor": fields.get("monitor", "")}
+        if trait:
+            meta["module"] = trait
+        return NewDelivery(
+            channel.target,
+            event.id,
+            event.type,
+            event.payload,
+            event.at,
+            fields.get("incident", ""),
+            json.dumps(meta),
+        )
+
+    def _can_link(self, fields: Mapping[str, str]) -> bool:
+        return bool(self._public_url and fields.get("monitor"))
+
+    async def _traits(self, events: Sequence[Event]) -> dict[str, str]:
+        """The module version of each shop among the events, by its domain."""
+        domains = sorted(
+            {event.fields["name"] for event in events if '"telemetry"' in event.fields.get("tags", "")}
+        )
+        if not domains:
+            return {}
+        records = await self._store.redis.hmget(keys.TELEMETRY, domains)  # type: ignore[misc]
+        found = {}
+        for domain, record in zip(domains, records, strict=True):
+            version = json.loads(record)["report"].get(TRAIT) if record else None
+            if version:
+                found[domain] = str(version)
+        return found
+
+
+SEEN = {
+    f"monitor.{status}": metrics.TRANSITIONS.labels(status)
+    for status in ("alive", "warning", "error", "recovered", "paused", "resumed")
+}
+"""Transitions are counted where each passes once; deaths are counted by the watchdog."""

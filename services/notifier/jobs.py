@@ -1,0 +1,71 @@
+"""What the notifier does with a claimed delivery: opens the channel's config and sends the letter."""
+
+import json
+from collections.abc import Sequence
+
+import structlog
+
+from services.notifier import channels
+from services.notifier.channels import Letter, Outlets
+from services.notifier.digest import Member, compose_digest
+from services.notifier.note import Note
+from shared.channels import Channel, config_of
+from shared.channels_store import Channels
+from shared.connection import Store
+from shared.deliveries import Delivery
+from shared.errors import ConfigError, DeliveryError
+from shared.retry import Outcome
+from shared.secrets import SecretBox
+
+log = structlog.get_logger(__name__)
+
+LABELS = {"webhook": "channel_webhook"}
+"""How a channel's type is called in metrics, where it differs: webhooks have their own kind there."""
+
+
+class Postman:
+    """Sends letters: one for a delivery, or one digest for all its members."""
+
+    def __init__(self, store: Store, box: SecretBox, outlets: Outlets) -> None:
+        self._channels = Channels(store)
+        self._box = box
+        self._outlets = outlets
+
+    async def send(self, deliveries: Sequence[Delivery]) -> Outcome:
+        """One attempt. Raises DeliveryError; permanent when the channel is gone, for no retry brings it back."""
+        channel = (await self._channels.current()).get(number_of(deliveries[0].target))
+        if channel is None:
+            raise DeliveryError("The channel was deleted.", permanent=True, label="config")
+        try:
+            config = config_of(channel, self._box)
+        except ConfigError as error:
+            raise DeliveryError(str(error), label="config") from None
+        reply = await channels.send(channel.type, config, letter(channel, deliveries), self._outlets)
+        return Outcome(reply.status, reply.body)
+
+    def label(self, target: str) -> str:
+        """The kind of a target in metrics: its channel's type."""
+        channel = self._channels.by_id.get(number_of(target))
+        return LABELS.get(channel.type, channel.type) if channel else "channel_webhook"
+
+
+def number_of(target: str) -> int:
+    """The channel's id in `channel:3`."""
+    return int(target.rpartition(":")[2])
+
+
+def letter(channel: Channel, deliveries: Sequence[Delivery]) -> Letter:
+    """The letter for one delivery, or the digest that stands for several. Pure."""
+    first = deliveries[0]
+    if len(deliveries) == 1:
+        note = Note.loads(json.loads(first.meta)["note"])
+        return Letter(first.target, first.event, first.type, first.at, first.payload, note)
+    note = compose_digest([_member(delivery) for delivery in deliveries], channel.language)
+    payload = json.dumps({"count": len(deliveries), "events": [one.event for one in deliveries[:100]]})
+    return Letter(first.target, f"mp.digest.{first.event}", "digest", first.at, payload, note)
+
+
+def _member(delivery: Delivery) -> Member:
+    meta = json.loads(delivery.meta)
+    traits = {"module": meta["module"]} if meta.get("module") else {}
+    return Member(delivery.type, meta.get("name", ""), meta.get("monitor", ""), traits)

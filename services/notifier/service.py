@@ -1,0 +1,64 @@
+"""The notifier process: the event stream becomes deliveries, and deliveries become messages."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.notifier.channels import Outlets
+from services.notifier.dispatch import Dispatcher
+from services.notifier.jobs import Postman
+from shared import queue, streams
+from shared.connection import Store
+from shared.dead_letters import emit_dead_letters
+from shared.outbound import Sender
+from shared.pump import Report
+from shared.secrets import load_key
+from shared.settings import Settings
+
+GROUP = "notifier"
+
+
+async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
+    """Tells people until `stop` is set; an unreachable Redis only delays it.
+
+    Raises ConfigError when the key for stored secrets is missing or wrong.
+    """
+    key_file = Path(settings.secret_key_file) if settings.secret_key_file else None
+    box = load_key(settings.secret_key, key_file)
+    hints = queue.open_queue(settings.queue_url, "channel")
+    pending: set[asyncio.Task[None]] = set()
+
+    def hint(targets: Sequence[str]) -> None:
+        task = asyncio.create_task(queue.hint(hints, targets))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+
+    async def observe(report: Report) -> None:
+        await emit_dead_letters(store, report)
+
+    dispatcher = Dispatcher(store, settings.public_url, hint)
+    consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
+    async with Sender(settings.allow_private_targets) as sender:
+        postman = Postman(store, box, Outlets(sender, settings.smtp_url, settings.smtp_from))
+        reading = asyncio.create_task(streams.consume(store, GROUP, consumer, dispatcher.handle))
+        try:
+            await queue.run_worker(
+                store,
+                settings.queue_url,
+                postman,
+                kind="channel",
+                stop=stop,
+                digest=True,
+                observer=observe,
+                label=postman.label,
+            )
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+            for task in pending:
+                task.cancel()
+            await hints.aclose(close_connection_pool=True)
