@@ -35,11 +35,14 @@ class ErrorBody(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The request was cut off"},
     401: {"model": ErrorBody, "description": "No token, or an unknown one"},
     403: {"model": ErrorBody, "description": "The token lacks the scope"},
     404: {"model": ErrorBody, "description": "There is no such thing"},
     409: {"model": ErrorBody, "description": "It clashes with what is there"},
+    413: {"model": ErrorBody, "description": "The body is too large"},
     422: {"model": ErrorBody, "description": "The request is not valid"},
+    429: {"model": ErrorBody, "description": "Too many unknown tokens from one address"},
     503: {"model": ErrorBody, "description": "Redis is away; try again"},
 }
 
@@ -48,6 +51,9 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documentation of a route's error answers."""
     return {status: ERRORS[status] for status in statuses}
 
+
+UNREADABLE = "There was an error parsing the body"
+"""FastAPI's words for a body that breaks its parser: an encoding, a number without end, a nesting too deep."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -91,8 +97,9 @@ SettingsDep = Annotated[Settings, Depends(settings_of)]
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error answer."""
-    return JSONResponse({"detail": detail}, status_code=status, headers=headers)
+    """An error answer; lone surrogates, which no answer can carry, become `?`."""
+    text = detail.encode("utf-8", "replace").decode()
+    return JSONResponse({"detail": text}, status_code=status, headers=headers)
 
 
 def sentence(found: Sequence[Any]) -> str:
@@ -112,6 +119,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and error.detail == UNREADABLE:
+        return problem(422, "the body is not JSON in UTF-8")
     headers = dict(error.headers) if error.headers else None
     return problem(error.status_code, str(error.detail), headers)
 
