@@ -24,12 +24,6 @@ CLAIMS_PER_CALL: Final = 200
 """Keeps a claim below 5 ms; also the members of a digest that are claimed at once."""
 RECORDS_PER_CALL: Final = 150
 """Keeps a record below 5 ms."""
-WORKER_TTL_MS: Final = 6_000
-RENEW_EVERY: Final = 2.0
-"""Seconds; two renewals may fail before the key expires."""
-SUSPECT_AFTER_MS: Final = 3_500
-"""A younger claim's worker cannot have vanished: its key outlives it by at least 4 s."""
-VANISHED_LIMIT: Final = 5
 BODY_LIMIT: Final = 1_000
 BODY_IN_ATTEMPT: Final = 200
 """Earlier answers are kept shorter: eight of them in full would be most of a dead letter's memory."""

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 RedisClient = Redis
@@ -14,6 +15,18 @@ RedisClient = Redis
 
 UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 """What redis-py raises while the server is away (`BusyLoadingError` is a `ConnectionError`)."""
+
+
+REFUSALS = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+"""How a server that is there says that it cannot write now: full memory or disk, a failover under way."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether waiting may help: the server is unreachable or refuses every write for now."""
+    # redis-py strips the code of some of these, but then raises a class of that name.
+    names = (str(error).partition(" ")[0], type(error).__name__.removesuffix("Error").upper())
+    refused = isinstance(error, RedisError) and (names[0] in REFUSALS or names[1] in REFUSALS)
+    return isinstance(error, UNAVAILABLE) or refused or isinstance(error, OutOfMemoryError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
+from shared.errors import Failure
+
 MINUTE: Final = 60
 HOUR: Final = 3600
 
@@ -30,8 +32,8 @@ State = Literal["success", "retry", "dead"]
 class Outcome:
     """What an attempt came to: the HTTP status if there was one, `error` "" when nothing else went wrong.
 
-    `body` is the beginning of the answer. `permanent`, `retry_after` (seconds) and `exact` mean the same as in
-    `DeliveryError`.
+    `body` is the beginning of the answer. `permanent`, `retry_after` (seconds), `exact` and
+    `label` mean the same as in `DeliveryError`.
     """
 
     status: int | None = None
@@ -40,6 +42,7 @@ class Outcome:
     permanent: bool = False
     retry_after: float | None = None
     exact: bool = False
+    label: Failure = "other"
 
     @property
     def ok(self) -> bool:

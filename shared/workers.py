@@ -5,10 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared import keys, retry
-from shared.claims import SUSPECT_AFTER_MS, VANISHED_LIMIT, WORKER_TTL_MS, Result, record
+from shared.claims import Result, record
 from shared.connection import Store
 from shared.deliveries import Delivery, public_id
 
+WORKER_TTL_MS: Final = 6_000
+RENEW_EVERY: Final = 2.0
+"""Seconds; two renewals may fail before the key expires."""
+SUSPECT_AFTER_MS: Final = 3_500
+"""A younger claim's worker cannot have vanished: its key outlives it by at least 4 s."""
+VANISHED_LIMIT: Final = 5
 TARGETS_PER_ROUND: Final = 500
 CLAIMS_PER_TARGET: Final = 500
 

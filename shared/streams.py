@@ -1,0 +1,237 @@
+"""Reading the event stream through consumer groups.
+
+Each event is handled at least once by each group. An entry is acknowledged when its handler has returned; what a
+consumer did not acknowledge, because it died or its handler failed, is taken over after 10 s. An entry that failed 5
+deliveries is poison: it goes to the `poison` stream, loudly, and the group goes on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from shared import keys, metrics, scripts, stream_upkeep
+from shared.connection import UNAVAILABLE, Store, is_away
+from shared.events import Event, parse
+
+BATCH: Final = 256
+BLOCK_MS: Final = 2_000
+"""Below the client's socket timeout."""
+TAKE_OVER_MS: Final = 10_000
+"""Idle time after which an unacknowledged entry is another consumer's to handle."""
+TAKE_OVER_EVERY: Final = 5.0
+UPKEEP_EVERY: Final = 60.0
+POISON_AFTER: Final = 5
+SUSPECT_AFTER: Final = 3
+"""Entries delivered this often are handled one by one: one of them may have killed its consumers."""
+POISON_KEPT: Final = 10_000
+LONGEST_PAUSE: Final = 2.0
+
+Handler = Callable[[Sequence[Event]], Awaitable[None]]
+Entry = tuple[str, Mapping[str, str]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One consumer of one group on one shard, with what handles its events."""
+
+    store: Store
+    shard: int
+    group: str
+    consumer: str
+    handler: Handler
+    batch: int = BATCH
+    take_over_ms: int = TAKE_OVER_MS
+    take_over_every: float = TAKE_OVER_EVERY
+
+
+async def consume(
+    store: Store,
+    group: str,
+    consumer: str,
+    handler: Handler,
+    *,
+    batch: int = BATCH,
+    take_over_ms: int = TAKE_OVER_MS,
+    take_over_every: float = TAKE_OVER_EVERY,
+) -> None:
+    """Feeds every event of every shard to `handler`, in order per shard, until cancelled.
+
+    `handler` gets a list of events and must bear seeing one twice. When it raises, the entries are tried one by one;
+    one that keeps failing ends as poison. Redis's absence, here or in the handler, is waited out. `consumer` must be
+    unique among living processes.
+    """
+    readers = [
+        Reader(store, shard, group, consumer, handler, batch, take_over_ms, take_over_every)
+        for shard in range(store.shards)
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        for reader in readers:
+            tasks.create_task(_run(reader), name=f"consume {group} {reader.shard}")
+            tasks.create_task(_upkeep(reader), name=f"stream upkeep {group} {reader.shard}")
+
+
+async def _run(reader: Reader) -> None:
+    """One shard, for ever: take over what others left, read what is new, heal."""
+    pause = 0.0
+    loop = asyncio.get_running_loop()
+    take_over_at = 0.0
+    while True:
+        try:
+            if loop.time() >= take_over_at:
+                await _take_over(reader)
+                take_over_at = loop.time() + reader.take_over_every
+            await _handle(reader, await _read(reader))
+            pause = 0.0
+        except Exception as error:  # noqa: BLE001 - a consumer never exits
+            if str(error).startswith("NOGROUP"):
+                await _heal(reader)
+                continue
+            pause = await _wait_out(reader, error, pause)
+
+
+async def _wait_out(reader: Reader, error: BaseException, pause: float) -> float:
+    metrics.count_redis_error(error)
+    if not is_away(error):
+        log.error("stream.failed", group=reader.group, shard=reader.shard, exc_info=error)
+    elif not pause:
+        log.warning("stream.waiting", group=reader.group, shard=reader.shard, error=repr(error))
+    pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
+    await asyncio.sleep(pause)
+    return pause
+
+
+async def _heal(reader: Reader) -> None:
+    """Creates the group where it stood: at its stored position, or from the beginning."""
+    redis = reader.store.redis
+    try:
+        position = await redis.get(keys.group(reader.shard, reader.group)) or "0"
+        await redis.xgroup_create(keys.events(reader.shard), reader.group, position, mkstream=True)
+        log.warning("stream.group_created", group=reader.group, shard=reader.shard, position=position)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+    except UNAVAILABLE as error:
+        await _wait_out(reader, error, 0.0)
+
+
+async def _read(reader: Reader) -> list[Entry]:
+    key = keys.events(reader.shard)
+    answer = await reader.store.redis.xreadgroup(
+        reader.group, reader.consumer, {key: ">"}, count=reader.batch, block=BLOCK_MS
+    )
+    return answer[0][1] if answer else []
+
+
+async def _take_over(reader: Reader) -> None:
+    """Handles what was read 10 s ago and never acknowledged, by whomever, to the end of the list."""
+    key, cursor = keys.events(reader.shard), "0-0"
+    while True:
+        cursor, entries, *_ = await reader.store.redis.xautoclaim(
+            key, reader.group, reader.consumer, reader.take_over_ms, cursor, count=reader.batch
+        )
+        if entries:
+            await _handle_again(reader, entries)
+        if cursor == "0-0":
+            return
+
+
+async def _handle_again(reader: Reader, entries: Sequence[Entry]) -> None:
+    """Entries that were delivered before: the often delivered ones alone, the hopeless ones not at all."""
+    delivered = await _deliveries(reader, entries)
+    fresh = [entry for entry in entries if delivered.get(entry[0], 0) < SUSPECT_AFTER]
+    await _handle(reader, fresh)
+    for entry in entries:
+        count = delivered.get(entry[0], 0)
+        if count > POISON_AFTER:
+            await _poison(reader, entry, "its consumers never came back")
+        elif count >= SUSPECT_AFTER:
+            await _handle_alone(reader, entry)
+
+
+async def _deliveries(reader: Reader, entries: Sequence[Entry]) -> dict[str, int]:
+    """How often each entry was delivered."""
+    rows = await reader.store.redis.xpending_range(
+        keys.events(reader.shard),
+        reader.group,
+        min=entries[0][0],
+        max=entries[-1][0],
+        count=len(entries) * 2,
+        consumername=reader.consumer,
+    )
+    return {row["message_id"]: row["times_delivered"] for row in rows}
+
+
+async def _handle(reader: Reader, entries: Sequence[Entry]) -> None:
+    """Hands a batch over; when it fails, each entry alone, so that only the guilty ones stay unacknowledged."""
+    if not entries:
+        return
+    try:
+        await reader.handler([parse(reader.shard, *entry) for entry in entries])
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("stream.batch_failed", group=reader.group, shard=reader.shard, entries=len(entries))
+        for entry in entries:
+            await _handle_alone(reader, entry)
+        return
+    await _acknowledge(reader, entries)
+
+
+async def _handle_alone(reader: Reader, entry: Entry) -> None:
+    try:
+        await reader.handler([parse(reader.shard, *entry)])
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("stream.entry_failed", group=reader.group, shard=reader.shard, entry=entry[0])
+        count = (await _deliveries(reader, [entry])).get(entry[0], 0)
+        if count >= POISON_AFTER:
+            await _poison(reader, entry, repr(error))
+        return
+    await _acknowledge(reader, [entry])
+
+
+async def _acknowledge(reader: Reader, entries: Sequence[Entry]) -> None:
+    names = [keys.events(reader.shard), keys.group(reader.shard, reader.group)]
+    arguments = [reader.group, *[entry_id for entry_id, _ in entries]]
+    await scripts.run(reader.store.redis, "stream_ack", names, arguments)
+    metrics.EVENTS_READ.labels(reader.group).inc(len(entries))
+
+
+async def _poison(reader: Reader, entry: Entry, error: str) -> None:
+    """Puts an entry aside, where an operator finds it, and lets the group go on."""
+    entry_id, fields = entry
+    log.error("stream.poison", group=reader.group, shard=reader.shard, entry=entry_id, error=error)
+    metrics.POISONED.labels(reader.group).inc()
+    aside: dict[Any, Any] = {
+        **fields,
+        "poison_group": reader.group,
+        "poison_entry": entry_id,
+        "poison_error": error[:1000],
+    }
+    pipe = reader.store.redis.pipeline(transaction=True)
+    pipe.xadd(keys.poison(reader.shard), aside, maxlen=POISON_KEPT, approximate=True)
+    pipe.xack(keys.events(reader.shard), reader.group, entry_id)
+    await pipe.execute()
+
+
+async def _upkeep(reader: Reader) -> None:
+    """Measures every few seconds, trims and tidies every minute."""
+    loop = asyncio.get_running_loop()
+    trim_at = loop.time() + UPKEEP_EVERY / 6
+    while True:
+        await asyncio.sleep(reader.take_over_every)
+        try:
+            await stream_upkeep.measure(reader.store, reader.shard, reader.group)
+            if loop.time() >= trim_at:
+                trim_at = loop.time() + UPKEEP_EVERY
+                await stream_upkeep.tidy(reader.store, reader.shard, reader.group)
+                await stream_upkeep.trim(reader.store, reader.shard)
+        except (*UNAVAILABLE, RedisError) as error:
+            metrics.count_redis_error(error)
