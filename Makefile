@@ -29,6 +29,7 @@ $(VENV)/.tested: requirements-test.lock $(VENV)/.installed
 	@touch $@
 
 install: $(VENV)/.installed ## .venv with the console script .venv/bin/mishpulse
+	@echo "ready: $(BIN)/mishpulse"
 
 run: $(VENV)/.installed ## everything, on port 8080, with a demo monitor; data in ./data
 	@exec $(BIN)/mishpulse up --demo $(ARGS)
