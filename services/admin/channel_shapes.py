@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field
 
-from services.admin.shapes import Asked, Text, Time
+from services.admin.shapes import Asked, Name, Time
 from shared import channels
 from shared.channels import DEFAULT_EVENTS, SECRETS, Channel, Kind, Language
 from shared.deliveries import Attempt, Delivery, Status
@@ -21,7 +21,6 @@ def _patterns(patterns: list[str]) -> list[str]:
     return list(check_patterns(patterns))
 
 
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 Patterns = Annotated[list[str], Field(max_length=100), AfterValidator(_patterns)]
 
 

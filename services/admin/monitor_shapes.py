@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic import BaseModel as Answer
 
-from services.admin.shapes import Asked, Text, Time
+from services.admin.shapes import NO_NUL, Asked, Name, Time
 from shared.events import iso
 from shared.model import Monitor, Status, check_schedule
 
@@ -16,13 +16,12 @@ MAX_TAGS = 20
 
 Seconds = Annotated[float, Field(ge=1, le=MAX_SECONDS)]
 Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{3,64}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]+([-_][a-z0-9]+)*)?$", max_length=100)]
 Schedule = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)]
 Timezone = Annotated[str, StringConstraints(max_length=64, strip_whitespace=True)]
 Methods = Literal["", "post"]
-Tag = Annotated[Text, StringConstraints(min_length=1, max_length=50, strip_whitespace=True)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, strip_whitespace=True), NO_NUL]
 
 
 def _once_each(tags: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Item = TypeVar("Item")
 
@@ -18,8 +18,10 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-"""Any text but NUL, which neither e-mail nor HTML can carry."""
+NO_NUL = AfterValidator(_without_nul)
+"""Refuses the one character that neither e-mail nor HTML can carry."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True), NO_NUL]
 
 
 class Asked(BaseModel):

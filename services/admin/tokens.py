@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
-from services.admin.shapes import Asked, Limit, Listing, Offset, Text, Time
+from services.admin.shapes import Asked, Limit, Listing, Name, Offset, Time
 from shared import auth
 from shared.auth import ApiToken, Scope
 from shared.errors import NotFound
@@ -20,7 +20,7 @@ TokenId = Annotated[int, Path(ge=1, le=2**53)]
 class TokenIn(Asked):
     """A token to make. `ping` alone gives a ping key: 22 characters of a-z0-9."""
 
-    name: Annotated[Text, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+    name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=10)]
 
 
