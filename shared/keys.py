@@ -39,7 +39,8 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{c}:version:<kind>` | string | - | admin, webhooks | grows with each change of `channels` or `webhooks` |
 | `mp:{c}:ids:<kind>` | string | - | admin, webhooks | the last integer id given out |
 | `mp:{c}:telemetry` | hash | - | collector | domain → JSON of its last telemetry, with the monitor id |
-| `mp:{c}:replay:<hash>` | string | 20 min | collector | a telemetry body that was accepted |
+| `mp:{c}:telemetry:pruned` | string | 1 min | collector | shops without a monitor were looked for |
+| `mp:{c}:replay:<hash>` | string | 21 min | collector | a telemetry body that was accepted |
 """
 
 import zlib
@@ -142,6 +143,7 @@ API_TOKENS = "mp:{c}:apitokens"
 CHANNELS = "mp:{c}:channels"
 WEBHOOKS = "mp:{c}:webhooks"
 TELEMETRY = "mp:{c}:telemetry"
+TELEMETRY_PRUNED = "mp:{c}:telemetry:pruned"
 
 
 def worker(worker_id: str) -> str:

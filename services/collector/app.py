@@ -2,33 +2,55 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from services.collector import heartbeats
+from services.collector import documentation, events, fleet, heartbeats, status, telemetry
+from services.collector.dialects import Answer, Dialect
+from services.collector.dialects.bearer import BearerDialect
+from services.collector.dialects.ping import PingDialect
+from services.collector.dialects.push import PushDialect
+from services.collector.dialects.run import RunDialect
 from services.collector.heartbeats import Heartbeats
 from services.collector.listening import keep_stamping
 from shared import web
 from shared.connection import Store
 from shared.settings import Settings
 
+DIALECTS: Final[tuple[type[Dialect], ...]] = (PingDialect, PushDialect, BearerDialect, RunDialect)
+
 
 class Collector:
-    """Sends `/api/heartbeat/…` straight to its handler and everything else to FastAPI."""
+    """Sends the paths of heartbeats straight to their handlers and everything else to FastAPI."""
 
-    def __init__(self, api: FastAPI, beats: Heartbeats) -> None:
+    def __init__(self, api: FastAPI, beats: Heartbeats, store: Store, settings: Settings) -> None:
         self.api = api
         self.router = api.router
-        self.beats = beats
+        self.settings = settings
+        self.plain: dict[str, Callable[[Scope, Receive], Awaitable[Answer]]] = {
+            heartbeats.PREFIX: beats.respond
+        }
+        for dialect in DIALECTS:
+            self.plain[dialect.PREFIX] = dialect(store, settings, beats).respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection."""
-        if scope["type"] == "http" and scope["path"].startswith(heartbeats.PREFIX):
-            await self.beats(scope, receive, send)
-        else:
-            await self.api(scope, receive, send)
+        if scope["type"] == "http":
+            path = scope["path"]
+            for prefix, respond in self.plain.items():
+                if path.startswith(prefix):
+                    start, body = await respond(scope, receive)
+                    await send(start)
+                    await send(body)
+                    return
+        await self.api(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document of every route, plain ASGI or not."""
+        return documentation.document(self.api, self.settings)
 
 
 def create_app(store: Store, settings: Settings) -> Collector:
@@ -46,4 +68,6 @@ def create_app(store: Store, settings: Settings) -> Collector:
 
     api = web.create_api("MishPulse collector", store, settings, lifespan)
     api.state.beats = beats
-    return Collector(api, beats)
+    for router in (events.routes(), telemetry.routes(), fleet.routes(settings), status.routes(settings)):
+        api.include_router(router)
+    return Collector(api, beats, store, settings)

@@ -35,5 +35,5 @@ def signatures(request: Request, names: Sequence[str]) -> list[str]:
 
 
 def signed(body: bytes, given: Sequence[str], secret: str) -> bool:
-    """Whether one of the signatures is that of the raw body; all are compared, each in constant time."""
-    return any([verify_hmac(body, signature, secret) for signature in given])
+    """Whether one of the signatures is that of the raw body, compared in constant time."""
+    return any(verify_hmac(body, signature, secret) for signature in given)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from shared import keys, monitors, scripts, web
+from shared import monitors, web
 from shared.connection import Store
 from shared.events import iso
 from shared.model import Status
@@ -26,23 +26,21 @@ class MonitorStatus(BaseModel):
     last_seen: str | None
 
 
-async def read_page(store: Store, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Name, status and last heartbeat of the monitors `ids` in their order, without those that are gone."""
-    by_shard: dict[int, list[str]] = {}
-    for monitor_id in ids:
-        by_shard.setdefault(store.shard_of(monitor_id), []).append(monitor_id)
-    found: dict[str, dict[str, Any]] = {}
-    for shard, group in by_shard.items():
-        names = [keys.monitor(shard, monitor_id) for monitor_id in group]
-        rows = await scripts.run(store.redis, "statuses", names, [])
-        for position, monitor_id in enumerate(group):
-            name, status, seen = rows[3 * position : 3 * position + 3]
-            if status:
-                found[monitor_id] = {
-                    "name": name or monitor_id,
-                    "status": status,
-                    "last_seen": iso(int(seen)) if seen else None,
-                }
+async def statuses_of(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Name, status and last heartbeat of each monitor of `ids` that exists; at most a page of them."""
+    rows = await monitors.fields(store, ids, ("status", "name", "seen"))
+    return {
+        monitor_id: {
+            "name": name or monitor_id,
+            "status": status,
+            "last_seen": iso(int(seen)) if seen else None,
+        }
+        for monitor_id, (status, name, seen) in rows.items()
+    }
+
+
+async def _page(store: Store, ids: Sequence[str]) -> list[dict[str, Any]]:
+    found = await statuses_of(store, ids)
     return [found[monitor_id] for monitor_id in ids if monitor_id in found]
 
 
@@ -51,7 +49,7 @@ async def _write(store: Store, ids: Sequence[str], first: Sequence[dict[str, Any
     yield orjson.dumps(first)[:-1]
     comma = b"," if first else b""
     for start in range(PAGE, len(ids), PAGE):
-        page = await read_page(store, ids[start : start + PAGE])
+        page = await _page(store, ids[start : start + PAGE])
         if page:
             yield comma + orjson.dumps(page)[1:-1]
             comma = b","
@@ -67,7 +65,7 @@ async def status(
     ids = await monitors.all_ids(store)
     if offset or limit is not None:
         ids = ids[offset : None if limit is None else offset + limit]
-    first = await read_page(store, ids[:PAGE])
+    first = await _page(store, ids[:PAGE])
     if len(ids) <= PAGE:
         return Response(orjson.dumps(first), media_type="application/json")
     return StreamingResponse(_write(store, ids, first), media_type="application/json")

@@ -86,7 +86,7 @@ def _children(value: Any) -> Iterable[Any]:
 def check_depth(value: Any, name: str) -> None:
     """Raises InvalidError when `value` is nested too deeply; without recursion, for that is what it guards."""
     level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [item for parent in level for item in _children(parent) if isinstance(item, dict | list)]
         if not level:
             return
@@ -106,21 +106,21 @@ def _first_flaw(value: Any) -> str:
 def timestamp_ms(value: Any) -> int:
     """The ms of a time in ISO 8601 (UTC when it names no offset) or Unix seconds, also as text; else InvalidError."""
     try:
-        if isinstance(value, str):
-            seconds = float(value) if UNIX.fullmatch(value) else _iso_seconds(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = float(value)
-        else:
-            raise TypeError
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidError(
-            "timestamp must be ISO 8601 such as 2025-10-16T12:00:00Z, or Unix seconds"
-        ) from None
+        seconds = _seconds(value)
+    except (ValueError, OverflowError):
+        detail = "timestamp must be ISO 8601 such as 2025-10-16T12:00:00Z, or Unix seconds"
+        raise InvalidError(detail) from None
     if not 0 <= seconds <= LATEST:
         raise InvalidError("timestamp must lie between the years 1970 and 9999; a Unix time is in seconds")
     return round(seconds * 1000)
 
 
-def _iso_seconds(text: str) -> float:
-    at = datetime.fromisoformat(text)
+def _seconds(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one error for all that is no time
+    if UNIX.fullmatch(value):
+        return float(value)
+    at = datetime.fromisoformat(value)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
