@@ -45,11 +45,12 @@ class WebSocket:
 
     def receive(self, seconds: float) -> str | bytes | Closed:
         """The next message, or Closed when there will be no more; after a TimedOut it may be called again."""
-        self._stream.deadline = Deadline(seconds)
+        deadline = Deadline(seconds)
         try:
             while True:
                 frame = frames.take(self._stream.buffer)
                 if frame is None:
+                    self._stream.deadline = deadline  # answering a ping has set another
                     if not self._stream.fill():
                         return self._gone("the connection broke")
                     continue

@@ -2,10 +2,10 @@ import logging
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-
 from recorder import Recorder
 
 CLIENT = Path(__file__).resolve().parents[1]
@@ -17,6 +17,10 @@ def clean_environment(monkeypatch, tmp_path):
     for name in ("PULSE_API_HOST", "PULSE_TIMEOUT", "PULSE_HEARTBEAT_SECRET", "PULSE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PULSE_STATE_DIR", str(tmp_path / "state"))
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "mishpulse-telemetry":
+            thread.join(5)
 
 
 @pytest.fixture

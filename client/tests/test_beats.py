@@ -7,10 +7,10 @@ import threading
 import time
 
 import pytest
-
-from mishpulse_client import AsyncPulse, Background, Pulse, beats, quietly
 from recorder import Answer
 from waiting import wait_until
+
+from mishpulse_client import AsyncPulse, Background, Pulse, beats, quietly
 
 
 @pytest.mark.parametrize("status", ["ok", "warning", "error"])
@@ -224,8 +224,7 @@ def test_asyncio_twin_beats_every_n_seconds(server):
 
     async def program():
         task = asyncio.create_task(AsyncPulse(server.url, "t").every(0.01))
-        while len(server.requests) < 3:
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(wait_until, lambda: len(server.requests) >= 3, "three beats")
         task.cancel()
 
     asyncio.run(program())
@@ -274,7 +273,7 @@ def test_beating_while_the_interpreter_ends(server):
 
 def test_rids_are_random_uuids():
     """A rid is a UUID of version 4, new each time."""
-    import uuid  # noqa: PLC0415 - what the client does without
+    import uuid
 
     made = [uuid.UUID(beats.new_rid()) for _ in range(50)]
     assert {(rid.version, rid.variant) for rid in made} == {(4, uuid.RFC_4122)}

@@ -5,9 +5,9 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from waiting import wait_until
 
 from mishpulse_client import Telemetry, asgi, wsgi
-from waiting import wait_until
 
 
 def make(server, **changes):
@@ -29,7 +29,7 @@ def call_asgi(application, **scope):
 
 
 def call_wsgi(application, method="GET"):
-    environ = {"REQUEST_METHOD": method}
+    environ = {"REQUEST_METHOD": method, "QUERY_STRING": ""}
     setup_testing_defaults(environ)
     answer = []
     result = validator(application)(environ, lambda status, headers, _=None: answer.append((status, headers)))

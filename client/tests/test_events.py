@@ -4,9 +4,9 @@ import hmac
 import time
 
 import pytest
+from recorder import Answer
 
 from mishpulse_client import AsyncEvents, Events
-from recorder import Answer
 
 
 def test_an_event_is_signed_with_the_api_key(server):

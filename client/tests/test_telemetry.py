@@ -6,10 +6,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-
-from mishpulse_client import FileCache, Telemetry, telemetry
 from recorder import Answer
 from waiting import wait_until
+
+from mishpulse_client import FileCache, Telemetry, telemetry
 
 FIELDS = {"domain": "shop.example", "module_version": "2.3.1", "php_version": "8.2"}
 

@@ -39,13 +39,13 @@ def test_an_exception_is_reported_and_raised_on(server):
 def test_an_exception_that_cannot_be_shown(server):
     """An exception whose text raises is reported by its class, and raised on unchanged."""
 
-    class Shy(Exception):
+    class ShyError(Exception):
         def __str__(self):
             raise RuntimeError
 
-    with pytest.raises(Shy), heartbeat(server.url, "t"):
-        raise Shy
-    check_pair(server, "error", "Shy")
+    with pytest.raises(ShyError), heartbeat(server.url, "t"):
+        raise ShyError
+    check_pair(server, "error", "ShyError")
 
 
 @pytest.mark.parametrize(("code", "status"), [(0, "ok"), (None, "ok"), (3, "error")])
