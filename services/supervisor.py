@@ -76,9 +76,13 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
+    def leave(self) -> None:
+        """Starts it no more when it ends."""
+        self._stopping.set()
+
     async def stop(self, within: float) -> None:
         """Ends it: SIGTERM, and after `within` seconds SIGKILL."""
-        self._stopping.set()
+        self.leave()
         if self._task is None:
             return
         self._signal(signal.SIGTERM)

@@ -70,6 +70,8 @@ def run(plan: Plan) -> None:
     with contextlib.ExitStack() as stack:
         folder = DataFolder(plan.data)
         listener = stack.enter_context(_listen(plan, folder))
+        if not plan.embeds:
+            asyncio.run(_reach(plan.settings))
         stack.enter_context(folder.taken())
         key_file = Path(plan.settings.secret_key_file or folder.key_file)
         load_key(plan.settings.secret_key, key_file, create=True)
@@ -87,6 +89,12 @@ def _listen(plan: Plan, folder: DataFolder) -> socket.socket:
             if time.monotonic() > end or not isinstance(error.__cause__, OSError):
                 raise
             time.sleep(0.05)
+
+
+async def _reach(settings: Settings) -> None:
+    """Fails when the Redis that was named does not answer."""
+    store = await process.open_reachable(settings)
+    await store.redis.aclose()
 
 
 class Group:
@@ -154,6 +162,7 @@ class Group:
             await self.stop.wait()
         finally:
             await self._end()
+        log.info("stopped")
 
     async def _until_stopped(self, starting: Coroutine[None, None, None]) -> None:
         """Awaits `starting`, but no longer than until the signal to stop."""
@@ -208,6 +217,8 @@ class Group:
             return began + within - time.monotonic()
 
         self.screen.stopping()
+        for keeper in (self.http, *self.workers, *self.server):
+            keeper.leave()  # the signal may have reached them all
         self.listener.close()
         await self.http.stop(left(HTTP_WITHIN))
         await stop_all(self.workers, left(WORKERS_WITHIN))
@@ -219,4 +230,3 @@ class Group:
         os.close(self._held)
         os.close(self._leash)
         shutil.rmtree(self.folder.metrics, ignore_errors=True)
-        log.info("stopped", seconds=round(time.monotonic() - began, 2))
