@@ -1,0 +1,77 @@
+"""The webhooks-worker process: events become deliveries, deliveries become signed requests."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Coroutine
+from functools import partial
+from typing import Final
+
+import structlog
+
+from services.webhooks import consequences, subscriptions
+from services.webhooks.dispatch import Dispatcher
+from services.webhooks.keyring import open_box
+from services.webhooks.sending import WebhookSender
+from services.webhooks.subscriptions import Webhooks
+from shared import outbound, queue, streams
+from shared.connection import Store
+from shared.secrets import SecretBox
+from shared.settings import Settings
+
+GROUP: Final = "webhooks"
+KIND: Final = "webhook"
+ALIGN_EVERY: Final = 60.0
+"""Seconds between looks for a webhook whose ledger was not switched with it: its process died in between."""
+
+log = structlog.get_logger(__name__)
+
+
+async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
+    """Delivers until `stop` is set; an unreachable Redis only delays it. ConfigError without a key for secrets."""
+    box = open_box(settings)
+    pool = queue.open_queue(settings.queue_url, KIND)
+    consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        async with outbound.Sender(settings.allow_private_targets) as http:
+            sender = WebhookSender(Webhooks(store), box, http)
+            dispatcher = Dispatcher(store, Webhooks(store), pool)
+            async with _beside(
+                streams.consume(store, GROUP, consumer, dispatcher.handle), _upkeep(store, box)
+            ):
+                observer = partial(consequences.observe, store)
+                await queue.run_worker(
+                    store, settings.queue_url, sender, kind=KIND, stop=stop, observer=observer
+                )
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(pool.aclose(close_connection_pool=True), 1)
+
+
+class _beside:  # noqa: N801 - reads as a word in `async with`
+    """Runs endless loops beside the body, and ends them with it."""
+
+    def __init__(self, *loops: Coroutine[None, None, None]) -> None:
+        self._loops = loops
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> None:
+        self._tasks = [asyncio.create_task(loop) for loop in self._loops]
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _upkeep(store: Store, box: SecretBox) -> None:
+    """Moves secrets to the newest key and lets the ledger follow the records, at the start and every minute."""
+    while True:
+        try:
+            await subscriptions.reseal(store, box)
+            for webhook_id in await subscriptions.load(store):
+                await subscriptions.align(store, webhook_id)
+        except Exception as error:  # noqa: BLE001 - the next minute is the remedy
+            log.warning("webhooks.upkeep_failed", error=repr(error))
+        await asyncio.sleep(ALIGN_EVERY)
