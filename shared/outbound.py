@@ -1,12 +1,9 @@
 """The one way HTTP requests leave MishPulse: to checked addresses only, within a deadline, keeping little.
 
-httpx speaks through aiohttp's connector, whose pool does not slow down with many connections. Its
-`socket_factory` is asked for every connection attempt with the very address that is about to be connected, be
-it a literal in the URL or any answer of the resolver, so a name that changes its answer between check and
-connection gains nothing.
-
-The transport is called without an `httpx.AsyncClient` around it: no redirects, cookies, proxies, netrc or
-environment.
+aiohttp's connector asks `socket_factory` for every connection attempt with the very address that is about to
+be connected, be it a literal in the URL or any answer of the resolver, so a name that changes its answer
+between check and connection gains nothing; and its pool does not slow down with many connections. Nothing of
+the environment counts: no proxies, no netrc; and no redirects and no cookies.
 """
 
 import asyncio
@@ -15,21 +12,20 @@ import contextvars
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import aiohttp
 import certifi
-import httpx
 from aiohappyeyeballs import AddrInfoType
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from shared.errors import DeliveryError, Failure
 from shared.resolver import Resolver
 from shared.retry import parse_retry_after
-from shared.targets import Network, TargetError, check_url, forbidden
+from shared.targets import Network, check_url, forbidden
 
 DEADLINE = 15.0
 """Seconds for a whole request, from the lookup of the name to the last byte that is read."""
@@ -42,7 +38,8 @@ KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a burst shares connections, yet below the 5 s after which common
 servers close one, because a POST sent into a closing connection fails."""
 
-USER_AGENT = "MishPulse/1"
+OURS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "MishPulse/1"}
+"""Headers of every request, unless the caller names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,12 @@ class Sender:
             socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,  # a small answer that unpacks to gigabytes is not unpacked
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `post` has one for the whole
         )
-        self._transport = AiohttpTransport(client=self._session, verify=self.tls, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,7 +105,7 @@ class Sender:
 
     async def close(self) -> None:
         """Closes every connection; requests still running fail."""
-        await self._transport.aclose()
+        await self._session.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Posts `body` and returns the answer, whatever its status; a redirect is an answer like any other.
@@ -113,18 +113,19 @@ class Sender:
         Raises DeliveryError with a label of the closed set when there is no answer: permanent only for a URL
         that no request can be made to. The message names the host at most: paths and queries carry secrets.
         """
-        request = _request(url, body, headers)
+        address = _address(url)
+        host = address.host or ""
         refused: list[str] = []
         _refused.set(refused)
         try:
             async with asyncio.timeout(self.deadline):
-                return await self._exchange(request)
+                return await self._exchange(address, body, headers)
         except TimeoutError:
             raise DeliveryError(
-                f"No complete answer from {request.url.host} within {self.deadline:g} s.", label="timeout"
+                f"No complete answer from {host} within {self.deadline:g} s.", label="timeout"
             ) from None
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise _failure(error, request.url.host, refused) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _failure(error, host, refused) from None
 
     async def connect(self, host: str, port: int, allowed: Sequence[Network] | None = None) -> socket.socket:
         """A connected, non-blocking socket to a checked address of `host`, for protocols other than HTTP.
@@ -153,14 +154,12 @@ class Sender:
             error = failure
         raise _failure(error, host, refused)
 
-    async def _exchange(self, request: httpx.Request) -> Reply:
-        response = await self._transport.handle_async_request(request)
-        try:
-            text = await _beginning(response)
-        finally:
-            await response.aclose()
-        wait = parse_retry_after(response.headers.get("retry-after", ""), time.time())
-        return Reply(response.status_code, text, response.headers, wait)
+    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Reply:
+        request = self._session.post(url, data=body, headers={**OURS, **headers}, allow_redirects=False)
+        async with request as response:
+            text = await _beginning(response.content)
+            wait = parse_retry_after(response.headers.get("Retry-After", ""), time.time())
+            return Reply(response.status, text, response.headers, wait)
 
     def _socket(self, info: AddrInfoType) -> socket.socket:
         """The connector's factory: a socket for an address that was checked, or ForbiddenAddress."""
@@ -202,40 +201,35 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def _request(url: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
-    ours = {"accept-encoding": "identity", "accept": "*/*", "user-agent": USER_AGENT}
+def _address(url: str) -> URL:
+    """The URL as it was typed: quoting it anew would break one that carries a signature."""
     try:
-        return httpx.Request("POST", check_url(url), content=body, headers={**ours, **headers})
-    except (TargetError, httpx.InvalidURL, ValueError) as error:
+        return URL(check_url(url), encoded=url.isascii())
+    except ValueError as error:
         raise DeliveryError(f"No request can be made: {error}", permanent=True, label="config") from None
 
 
-async def _beginning(response: httpx.Response) -> str:
-    """The first 1,000 characters of the body; the rest is not read, which closes the connection."""
+async def _beginning(body: aiohttp.StreamReader) -> str:
+    """The first 1,000 characters; where there is more, the connection is closed instead of reading on."""
     kept = bytearray()
-    stream = cast("AsyncGenerator[bytes]", aiter(cast("AsyncIterable[bytes]", response.stream)))
-    async with contextlib.aclosing(stream) as parts:
-        async for part in parts:
-            kept += part
-            if len(kept) >= MAX_READ:
-                break
-    return kept[:MAX_READ].decode("utf-8", "replace")[:KEPT_CHARACTERS]
+    while len(kept) < MAX_READ and (part := await body.read(MAX_READ - len(kept))):
+        kept += part
+    return kept.decode("utf-8", "replace")[:KEPT_CHARACTERS]
 
 
 def _failure(error: Exception, host: str, refused: Sequence[str]) -> DeliveryError:
-    """The DeliveryError for whatever httpx or aiohttp raised."""
+    """The DeliveryError for whatever aiohttp raised."""
     if refused:
         return DeliveryError(
             f"{host} is no permitted target: {'; '.join(sorted(set(refused)))}. "
             "PULSE_ALLOW_PRIVATE_TARGETS can permit its network.",
             label="forbidden_address",
         )
-    root = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-    label, words = _diagnosis(root)
+    label, words = _diagnosis(error)
     return DeliveryError(f"{host}: {words}.", label=label)
 
 
-_DIAGNOSES: tuple[tuple[type[BaseException], Failure, str], ...] = (
+_DIAGNOSES: tuple[tuple[type[Exception], Failure, str], ...] = (
     (aiohttp.ClientConnectorDNSError, "dns", "the name could not be looked up"),
     (socket.gaierror, "dns", "the name could not be looked up"),
     (aiohttp.ClientConnectorCertificateError, "tls", "the certificate is not valid for this host"),
@@ -254,7 +248,7 @@ _DIAGNOSES: tuple[tuple[type[BaseException], Failure, str], ...] = (
 """The first type that fits decides."""
 
 
-def _diagnosis(error: BaseException) -> tuple[Failure, str]:
+def _diagnosis(error: Exception) -> tuple[Failure, str]:
     if isinstance(getattr(error, "os_error", error), ConnectionRefusedError):
         return "refused", "the connection was refused"
     for kind, label, words in _DIAGNOSES:
