@@ -108,7 +108,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"type": "single", "payload": {}}', "type must be words"),
     (b'{"type": "Upper.Case", "payload": {}}', "type must be words"),
     (b'{"type": "a.b\\n", "payload": {}}', "type must be words"),
-    ('{"type": "а.б", "payload": {}}'.encode(), "type must be words"),
+    ('{"type": "\u0436.\u0436", "payload": {}}'.encode(), "type must be words"),
     (b'{"type": "a..b", "payload": {}}', "type must be words"),
     (dumps(event(type="a." + "b" * 49)), "type has 51 characters; at most 50"),
     (dumps(event(type="monitor.dead")), "MishPulse's own"),
