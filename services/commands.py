@@ -4,7 +4,7 @@ import http.client
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,18 +27,17 @@ WRONG = 2
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit status; a known error is printed without its traceback."""
+    """Runs one command line and returns its exit status; a known error is printed without its traceback.
+
+    Wrong arguments, `--help` and the like end in typer's own SystemExit.
+    """
     try:
-        status: Any = app(list(arguments), standalone_mode=False)
+        app(list(arguments))
     except PulseError as error:
         for line in str(error).splitlines():
             print(f"mishpulse: {line}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return WRONG if isinstance(error, ConfigError) else FAILED
-    except typer.Exit as done:
-        return done.exit_code
-    except KeyboardInterrupt:
-        return FAILED
-    return status if isinstance(status, int) else 0
+    return 0
 
 
 def _print_version(wanted: bool) -> None:

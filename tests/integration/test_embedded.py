@@ -1,0 +1,104 @@
+"""Which server `mishpulse up` embeds, and that there is one at a time per folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from services import embedded
+from services.embedded import Embedded, find_binary
+from shared.errors import PulseError
+
+
+def fake(folder: Path, name: str, version: str) -> Path:
+    """A server on the PATH that only tells its version."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{name} v={version} sha=0'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder of the PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_the_package_comes_first(path: Path) -> None:
+    """The Valkey of the package is taken, although there is one on the PATH."""
+    fake(path, "valkey-server", "9.9.9")
+    assert find_binary() == embedded._packaged()
+
+
+@pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
+def test_without_the_package_the_path_serves(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A valkey-server or redis-server of the PATH does it then."""
+    monkeypatch.setattr(embedded, "_packaged", lambda: None)
+    found = fake(path, name, "7.0.15")
+    assert find_binary() == str(found)
+
+
+def test_a_binary_that_does_not_run_is_passed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package for another libc does not keep the PATH's server from being used."""
+    monkeypatch.setattr(embedded, "_packaged", lambda: str(path / "missing"))
+    found = fake(path, "redis-server", "7.2.4")
+    assert find_binary() == str(found)
+
+
+def test_a_server_that_is_too_old_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence says what was found and what to install."""
+    monkeypatch.setattr(embedded, "_packaged", lambda: None)
+    old = fake(path, "redis-server", "6.0.16")
+    with pytest.raises(PulseError, match="install Redis") as found:
+        find_binary()
+    assert f"{old} is too old" in str(found.value)
+
+
+def test_no_server_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence says what to install, and the way without."""
+    monkeypatch.setattr(embedded, "_packaged", lambda: None)
+    with pytest.raises(PulseError, match="--redis-url"):
+        find_binary()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Embedded:
+    """An embedded server, not started yet."""
+    (tmp_path / "run").mkdir()
+    return Embedded(find_binary(), tmp_path, tmp_path / "run")
+
+
+async def test_a_leftover_server_is_ended_first(valkey: Embedded) -> None:
+    """Where the kernel did not end it with its supervisor, the next start asks it to end."""
+    first = await valkey.spawn()
+    await wait_until(valkey.answers, "the first answers")
+    second = await valkey.spawn()
+    assert await first.wait() == 0
+    await wait_until(valkey.answers, "the second answers")
+    second.terminate()
+    assert await second.wait() == 0
+
+
+async def test_a_server_that_cannot_start_says_why(valkey: Embedded, tmp_path: Path) -> None:
+    """Its last words are kept for the supervisor's one line."""
+    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+    process = await valkey.spawn()
+    assert await process.wait() != 0
+    await wait_until(lambda: valkey.said, "it said something")
+    assert "AOF" in " ".join(valkey.said)
+
+
+async def test_it_keeps_every_promise_of_redis_conf(valkey: Embedded) -> None:
+    """What deploy/redis.conf sets for Compose holds here too."""
+    options = embedded.options(valkey.data, valkey.socket)
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    own_ways = {"bind", "protected-mode", "dir"}
+    for line in (Path(__file__).parents[2] / "deploy" / "redis.conf").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name and not name.startswith("#") and name not in own_ways:
+            assert given[f"--{name}"] == value.strip('"'), name
+    assert given["--port"] == "0"
+    assert os.fsencode(given["--unixsocket"])
