@@ -2,8 +2,10 @@
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
-from redis.asyncio import Redis
+import hiredis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -41,13 +43,43 @@ class Store:
         return zlib.crc32(name.encode()) % self.shards
 
 
+class _Packed:
+    """Packs commands in C: for a batch of 256 heartbeats, 2,800 arguments, redis-py's own loop takes 2 ms.
+
+    redis-py does the same for its synchronous connections (`HiredisRespSerializer`), not for these.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The command as one piece of bytes; a command of two words (`CLIENT KILL`) is two arguments."""
+        return [hiredis.pack_command((*args[0].encode().split(), *args[1:]))]
+
+
+class _PackedConnection(_Packed, Connection):
+    pass
+
+
+class _PackedSSLConnection(_Packed, SSLConnection):
+    pass
+
+
+class _PackedUnixConnection(_Packed, UnixDomainSocketConnection):
+    pass
+
+
+PACKED: dict[type, type] = {
+    Connection: _PackedConnection,
+    SSLConnection: _PackedSSLConnection,
+    UnixDomainSocketConnection: _PackedUnixConnection,
+}
+
+
 def connect(url: str) -> RedisClient:
     """A client for `url` that answers `str`; nothing is sent before the first command.
 
     A command is tried once more, at once, when its pooled connection turns out dead, so that a restarted server costs
     no error; scripts bear being run twice. `socket_timeout` (5 s) must stay above every blocking read (2 s).
     """
-    client: RedisClient = Redis.from_url(
+    pool: ConnectionPool = ConnectionPool.from_url(
         url,
         decode_responses=True,
         socket_timeout=5,
@@ -56,4 +88,5 @@ def connect(url: str) -> RedisClient:
         retry_on_error=[RedisConnectionError],
         health_check_interval=30,
     )
-    return client
+    pool.connection_class = PACKED[pool.connection_class]
+    return Redis.from_pool(pool)
