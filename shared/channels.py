@@ -24,6 +24,8 @@ Language = Literal["en", "ru"]
 Kind = Literal["telegram", "email", "webhook", "apprise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_EVENTS = ("monitor.dead", "monitor.error", "monitor.recovered")
+TEST_EVENT = "channel.test"
+"""The type of a test's delivery: the admin creates it, the notifier words it and tries it once."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([^@\s]{1,253})")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")

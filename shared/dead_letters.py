@@ -3,6 +3,7 @@
 import json
 
 from shared import events
+from shared.channels import TEST_EVENT
 from shared.connection import Store
 from shared.events import NewEvent
 from shared.pump import Report
@@ -14,7 +15,7 @@ async def emit_dead_letters(store: Store, report: Report) -> None:
     """Emits `delivery.dead_letter` for each delivery of a report that is out of attempts.
 
     One whose own event is a dead letter emits none: two broken channels would tell each other for ever. The event is
-    about the target, so it never goes to it.
+    about the target, so it never goes to it. A failed test emits none either: its answer says so.
     """
     dead = [
         NewEvent(
@@ -34,7 +35,7 @@ async def emit_dead_letters(store: Store, report: Report) -> None:
             about=delivery.target,
         )
         for delivery, decision in zip(report.deliveries, report.decisions, strict=True)
-        if decision.state == "dead" and delivery.type != TYPE
+        if decision.state == "dead" and delivery.type not in (TYPE, TEST_EVENT)
     ]
     if dead:
         await events.emit(store, dead)

@@ -12,18 +12,15 @@ from pydantic import BaseModel, Field
 
 from services.admin import past
 from shared import deliveries, delivery_history
-from shared.channels import Channel
+from shared.channels import TEST_EVENT, Channel
 from shared.connection import Store
 from shared.deliveries import Delivery, NewDelivery, Status
 from shared.errors import Conflict
 from shared.events import OWN_IDS, canonical, iso
 
-TYPE: Final = "channel.test"
 WAIT_S: Final = 20.0
 """An attempt's 15 s, and time for a busy notifier to come to it."""
 POLL_S: Final = 0.1
-ONCE: Final = canonical({"once": True})
-"""The delivery's `meta`: a test is tried once, for whoever asked is waiting."""
 
 
 class Tested(BaseModel):
@@ -45,10 +42,10 @@ async def send_test(store: Store, channel: Channel, wait_s: float = WAIT_S) -> T
     item = NewDelivery(
         target=channel.target,
         event=f"{OWN_IDS}test.{secrets.token_hex(8)}",
-        type=TYPE,
+        type=TEST_EVENT,
         payload=canonical({"at": iso(now), "channel": about}),
         at=now,
-        meta=ONCE,
+        meta=canonical({"name": channel.name}),
     )
     (made,) = await deliveries.create(store, [item])
     if made is None:
