@@ -22,6 +22,8 @@ UNCAPPED: Final = -1
 TARGETS_PER_CALL: Final = 64
 CLAIMS_PER_CALL: Final = 200
 """Keeps a claim below 5 ms; also the members of a digest that are claimed at once."""
+FULL: Final = 2
+BURST_CHANGED: Final = -1
 RECORDS_PER_CALL: Final = 150
 """Keeps a record below 5 ms."""
 BODY_LIMIT: Final = 1_000
@@ -42,11 +44,12 @@ class Want:
 class Claimed:
     """What a worker got. `as_digest`: `deliveries` are the first members of a digest of all that was due at `until`.
 
-    `more` says that deliveries are due that were not claimed: no place was free, or the limit was reached.
+    `more` says that deliveries are due that were not claimed, `full` that no place was free for them.
     """
 
     deliveries: list[Delivery]
     more: bool = False
+    full: bool = False
     as_digest: bool = False
     until: int = 0
 
@@ -170,14 +173,16 @@ async def _claim(
         owner = owners[index - 1]
         got[owner].append(_delivery(store, orders[owner].want.target, int(numbers[index - 1]), fields))
     return [
-        Claimed(items, _more(flag, order, int(at)), order.until > 0 and bool(items), order.until)
+        Claimed(
+            items, _more(flag, order, int(at)), flag == FULL, order.until > 0 and bool(items), order.until
+        )
         for order, items, flag in zip(orders, got, flags, strict=True)
     ]
 
 
 def _more(flag: int, order: _Order, now: int) -> bool:
-    """Whether to come again at once: not when what is due waits for its digest."""
-    return flag == -1 or (flag == 1 and order.look_again <= now)
+    """Whether to come again: not when what is due waits for its digest."""
+    return flag == BURST_CHANGED or (flag != 0 and order.look_again <= now)
 
 
 def _burst_arguments(step: burst.Step | None) -> tuple[scripts.RunArgument, ...]:

@@ -25,7 +25,7 @@ from shared.retry import Decision, Outcome
 SEND_LIMIT: Final = 60.0
 """Seconds; senders have deadlines of their own (15 s), this one ends a sender that forgot."""
 REFILL_AT: Final = claims.IN_FLIGHT // 2
-REFILL_WAIT: Final = 0.005
+REFILL_WAIT: Final = 0.002
 """Seconds for further places to become free, so that one claim fills several; a claim costs as much as ten places."""
 RECORD_PAUSE: Final = 0.5
 RECORD_TRIES: Final = 5
@@ -144,9 +144,9 @@ class Pump:
                     await self._give_back(target, claimed.deliveries)
                     return
                 self._send_all(target, lane, claimed)
-                if claimed.more and lane.sending:
-                    await self._wait_for_places(lane, full=not claimed.deliveries)
-                elif not lane.again:
+                if claimed.full and lane.sending:
+                    await self._wait_for_places(lane)
+                elif not lane.again and (claimed.full or not claimed.more):
                     return
         except Exception as error:  # noqa: BLE001 - the ledger wakes the target again
             level = "warning" if is_away(error) else "error"
@@ -154,10 +154,8 @@ class Pump:
         finally:
             del self._lanes[target]
 
-    async def _wait_for_places(self, lane: _Lane, *, full: bool) -> None:
-        """Until half the places are free, or a moment after one became free; `full`: none was free just now."""
-        if lane.sending <= REFILL_AT and not full:
-            return
+    async def _wait_for_places(self, lane: _Lane) -> None:
+        """Until a place is free, and a moment longer while fewer than half are."""
         lane.freed.clear()
         await lane.freed.wait()
         if lane.sending > REFILL_AT:

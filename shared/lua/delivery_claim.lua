@@ -3,7 +3,8 @@
 -- ARGV  1 now or '', 2 worker, 3 '1' to leave payloads out, 4 T = number of targets; then nine per target: name, cap,
 --       number of deliveries D, look again at (ms or 0), expected burst version or '-', new version, times, digest_at,
 --       last_digest; then the deliveries' numbers, D for each target
--- Returns {now, per target 1 or 0 (more is due now) or -1 (the burst changed), then per claim {index of its hash among
+-- Returns {now, per target 0 (nothing more is due), 1 (more is, and places are free), 2 (more is, no place is free) or
+--         -1 (the burst changed), then per claim {index of its hash among
 --         the deliveries, event, type, payload, at, created, attempt, epoch, incident, meta, next}}
 -- Emits nothing
 --@include ledger
@@ -45,6 +46,7 @@ for t = 1, T do
   local again = tonumber(ARGV[a + 3])
   look(KEYS[1], queue, hash, ARGV[a], again > now and again - now or 1000)
   mark(KEYS[2], inflight, ARGV[a])
-  table.insert(out, 1 + t, won and redis.call('ZCOUNT', queue, '-inf', now) > 0 and 1 or won and 0 or -1)
+  local flag = not won and -1 or redis.call('ZCOUNT', queue, '-inf', now) == 0 and 0 or free > 0 and 1 or 2
+  table.insert(out, 1 + t, flag)
 end
 return out
