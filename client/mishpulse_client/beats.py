@@ -43,7 +43,12 @@ class Beat:
         return f"{path}?rid={urllib.parse.quote(self.rid, safe='')}" if self.rid else path
 
     def body(self) -> bytes:
-        """The JSON text; raises Failed for a status that the server would refuse."""
+        """The JSON text; raises Failed for a status that the server would refuse.
+
+        Empty where the action says everything: the body of an action is its message.
+        """
+        if self.action and not self.message:
+            return b""
         import json
 
         if self.status not in STATUSES:
