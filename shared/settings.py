@@ -30,7 +30,9 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="the Redis or Valkey server")
     queue_redis_url: str = Field(default="", description="where arq's queue lives; empty: in redis_url")
-    shards: int = Field(default=1, ge=1, le=1024, description="logical shards; fixed when data is first written")
+    shards: int = Field(
+        default=1, ge=1, le=1024, description="logical shards; fixed when data is first written"
+    )
     admin_token: str = Field(default="", description="the admin token; empty: one is made on first start")
     public_url: str = Field(default="", description="the outside address, used in every link")
     public_status: bool = Field(default=True, description="whether GET /api/status needs no token")
@@ -45,10 +47,13 @@ class Settings(BaseSettings):
         default=("X-Pulse-Signature",), description="headers that may carry a signature"
     )
     version_headers: List = Field(
-        default=("X-TELECART-VERSION", "X-MEGAPAY-VERSION"), description="headers that may carry a module version"
+        default=("X-TELECART-VERSION", "X-MEGAPAY-VERSION"),
+        description="headers that may carry a module version",
     )
     api_key: str = Field(default="", description="signs POST /events; empty: tokens only")
-    telemetry_timeout: float = Field(default=26 * 3600, ge=1, le=31_536_000, description="silence allowed to a shop")
+    telemetry_timeout: float = Field(
+        default=26 * 3600, ge=1, le=31_536_000, description="silence allowed to a shop"
+    )
     telemetry_max: int = Field(default=10_000, ge=0, description="shops that may register by themselves")
 
     blind_after: float = Field(default=10, ge=2, description="a gap in listening above this is told")
@@ -57,18 +62,20 @@ class Settings(BaseSettings):
 
     smtp_url: str = Field(default="", description="smtp:// or smtps:// server for channels that name none")
     smtp_from: str = Field(default="MishPulse <mishpulse@localhost>", description="sender of e-mails")
-    telegram_api_base: str = Field(default="https://api.telegram.org", description="the Bot API's address")
     allow_private_targets: Networks = Field(
         default=(), description="private CIDRs that outgoing requests may reach, comma-separated"
     )
-    secret_key: str = Field(default="", description="encrypts stored secrets; several, newest first, to rotate")
+    secret_key: str = Field(
+        default="", description="encrypts stored secrets; several, newest first, to rotate"
+    )
     secret_key_file: str = Field(default="", description="file with that key; made on first start")
 
     ws_max_clients: int = Field(default=1000, ge=0, description="live clients per process")
-    metrics_port: int = Field(default=0, ge=0, le=65535, description="port of /metrics and health checks; 0: none")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of /metrics and health checks; 0: none"
+    )
     metrics_host: str = Field(default="127.0.0.1", description="address of that port")
     log_level: str = Field(default="info", description="debug, info, warning or error")
-    self_ping_url: str = Field(default="", description="beaten while the whole chain works")
 
     _lists = field_validator(
         "cors_origins",
@@ -86,7 +93,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must start with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}")
         return value
 
-    @field_validator("public_url", "self_ping_url", "telegram_api_base")
+    @field_validator("public_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
