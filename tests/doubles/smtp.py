@@ -12,6 +12,7 @@ import email.policy
 import ssl
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,17 +65,19 @@ class MailServer:
 
     def _session(self) -> SMTP:
         self.connections += 1
-        session = SMTP(
-            self,
-            hostname="mail.test",
-            ident="double",
-            enable_SMTPUTF8=True,
-            tls_context=self.starttls,
-            authenticator=self._authenticate if self.login else None,
-            auth_required=self.login is not None,
-            auth_require_tls=False,
-            loop=asyncio.get_running_loop(),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a login without TLS is unsafe: here it is meant to be
+            session = SMTP(
+                self,
+                hostname="mail.test",
+                ident="double",
+                enable_SMTPUTF8=True,
+                tls_context=self.starttls,
+                authenticator=self._authenticate if self.login else None,
+                auth_required=self.login is not None,
+                auth_require_tls=False,
+                loop=asyncio.get_running_loop(),
+            )
         self._sessions.append(session)
         return session
 

@@ -41,7 +41,6 @@ def _library() -> Any:
 
 
 def _notify(library: Any, url: str, letter: Letter, allowed: Sequence[Network]) -> Reply:
-    # One thread for everything, because the guard stands in this one.
     service = library.Apprise(asset=library.AppriseAsset(async_mode=False))
     if not service.add(url):
         raise DeliveryError("Apprise does not understand this URL.", permanent=True, label="config")

@@ -1,6 +1,7 @@
 """Email: one message with a text and an HTML part to every address of the channel."""
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -15,7 +16,7 @@ from services.notifier.channels.letter import Letter, Outlets
 from services.notifier.forms import email_html, plain, subject
 from shared.channels import EmailConfig
 from shared.errors import DeliveryError
-from shared.outbound import Reply
+from shared.outbound import DEADLINE, Reply
 from shared.smtp import SmtpServer, parse_smtp_url
 from shared.targets import ANYWHERE
 
@@ -44,8 +45,6 @@ async def send(config: EmailConfig, letter: Letter, outlets: Outlets) -> Reply:
         raise DeliveryError(f"{server.host} did not take the mail in time.", label="timeout") from None
     except (aiosmtplib.SMTPException, OSError) as error:
         raise _failure(error, server) from None
-    finally:
-        sock.close()
 
 
 def compose(config: EmailConfig, letter: Letter, sender: str) -> EmailMessage:
@@ -80,10 +79,15 @@ async def _hand_over(
         local_hostname=socket.gethostname(),  # its default asks the name server
         username=server.user or None,
         password=server.password or None,
-        timeout=None,
+        timeout=DEADLINE,  # `send` has a deadline for the whole; some waits survive being cancelled
     )
-    async with client:
+    try:
+        await client.connect()  # from here on the socket is its own
         refused, answer = await client.send_message(message, recipients=list(config.to))
+        with contextlib.suppress(aiosmtplib.SMTPException, TimeoutError):
+            await client.quit(timeout=1)  # accepted is accepted, whatever becomes of the farewell
+    finally:
+        client.close()
     notes = [f"{address}: {code} {text}" for address, (code, text) in refused.items()]
     return Reply(250, "; ".join([answer, *(f"refused {note}" for note in notes)])[:1000])
 

@@ -1,14 +1,14 @@
-"""Checks the connections of a library that makes its own, by an audit hook on this thread's sockets.
+"""Checks the connections of a library that makes its own, by an audit hook on its sockets.
 
 `sys.addaudithook` hears of each connection attempt with its address before it is made, whoever makes it. A
 hook cannot be taken away again, so it is installed once, when the first such library is used, and acts in
-guarded threads alone.
+guarded contexts alone: this thread, and pools that run their work in a copy of its context, as Apprise does.
 """
 
 import contextlib
+import contextvars
 import functools
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,22 +18,24 @@ from shared.targets import Network, forbidden
 _CONNECTIONS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _PROGRAMS = frozenset({"os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
 
-_thread = threading.local()
+_rules: contextvars.ContextVar[tuple[Sequence[Network], list[str]] | None] = contextvars.ContextVar(
+    "rules", default=None
+)
 
 
 @contextlib.contextmanager
 def guarded(allowed: Sequence[Network]) -> Iterator[list[str]]:
-    """Within it, this thread connects to permitted addresses only and starts no program.
+    """Within it, this context connects to permitted addresses only and starts no program.
 
     Gives the list of what was refused, because libraries hide the errors they meet.
     """
     _install()
     refused: list[str] = []
-    _thread.rules = (allowed, refused)
+    before = _rules.set((allowed, refused))
     try:
         yield refused
     finally:
-        del _thread.rules
+        _rules.reset(before)
 
 
 @functools.cache
@@ -42,8 +44,7 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    rules = getattr(_thread, "rules", None)
-    if rules is None or not (event in _CONNECTIONS or event in _PROGRAMS):
+    if not (event in _CONNECTIONS or event in _PROGRAMS) or (rules := _rules.get()) is None:
         return
     allowed, refused = rules
     if event in _PROGRAMS:
