@@ -154,6 +154,17 @@ async def test_a_stale_result_is_refused(store):
     assert (shown.status, shown.attempt) == ("pending", 1)
 
 
+async def test_a_workers_own_older_claim_is_stale_too(store):
+    """The epoch tells two claims by the same worker apart, before and after the second one."""
+    await make(store, 1)
+    (first,) = (await take(store)).deliveries
+    await claims.record(store, [Result(first, "w1", "release")], now=T)
+    assert not (await settle(store, first)).accepted
+    (second,) = (await take(store)).deliveries
+    assert not (await settle(store, first)).accepted
+    assert (await settle(store, second, BAD)).accepted
+
+
 async def test_the_same_result_sent_twice_counts_once(store):
     """The answer to a record may be lost; sending it again is accepted and changes nothing."""
     await make(store, 1)
