@@ -222,16 +222,15 @@ async def _poison(reader: Reader, entry: Entry, error: str) -> None:
 
 
 async def _upkeep(reader: Reader) -> None:
-    """Measures every few seconds, trims and tidies every minute."""
+    """Measures every few seconds, tidies every minute. Trimming is the watchdog's: it is there when no consumer is."""
     loop = asyncio.get_running_loop()
-    trim_at = loop.time() + UPKEEP_EVERY / 6
+    tidy_at = loop.time() + UPKEEP_EVERY / 6
     while True:
         await asyncio.sleep(reader.take_over_every)
         try:
             await stream_upkeep.measure(reader.store, reader.shard, reader.group)
-            if loop.time() >= trim_at:
-                trim_at = loop.time() + UPKEEP_EVERY
+            if loop.time() >= tidy_at:
+                tidy_at = loop.time() + UPKEEP_EVERY
                 await stream_upkeep.tidy(reader.store, reader.shard, reader.group)
-                await stream_upkeep.trim(reader.store, reader.shard)
         except (*UNAVAILABLE, RedisError) as error:
             metrics.count_redis_error(error)

@@ -6,7 +6,7 @@ import structlog
 
 from services.watchdog.expiry import listen
 from services.watchdog.sweep import sweep
-from shared import metrics, streams
+from shared import metrics, stream_upkeep
 from shared.connection import Store
 from shared.settings import Settings
 
@@ -31,7 +31,7 @@ async def keep_trimming(store: Store, stop: asyncio.Event) -> None:
     while not stop.is_set():
         for shard in range(store.shards):
             try:
-                await streams.trim(store, shard)
+                await stream_upkeep.trim(store, shard)
             except Exception as error:  # noqa: BLE001 - trimming late is harmless, not trimming at all is not
                 metrics.count_redis_error(error)
                 log.warning("stream not trimmed", shard=shard, error=str(error))
