@@ -41,6 +41,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{c}:telemetry` | hash | - | collector | domain → JSON of its last telemetry, with the monitor id |
 | `mp:{c}:telemetry:pruned` | string | 1 min | collector | shops without a monitor were looked for |
 | `mp:{c}:replay:<hash>` | string | 21 min | collector | a telemetry body that was accepted |
+| `mp:{c}:ticket:<hash>` | string | 30 s | webhooks | a ticket for `/ws`: the token it stands for |
 """
 
 import zlib
@@ -164,3 +165,7 @@ def ids(kind: str) -> str:
 
 def replay(digest: str) -> str:
     return f"mp:{{c}}:replay:{digest}"
+
+
+def ticket(digest: str) -> str:
+    return f"mp:{{c}}:ticket:{digest}"

@@ -167,7 +167,7 @@ LIVE_CLIENTS: Final = Gauge(
 LIVE_MESSAGES: Final = Counter("mishpulse_live_messages", "Events sent to WebSocket clients")
 LIVE_CLOSED: Final = Counter(
     "mishpulse_live_closed",
-    "WebSocket connections ended by us: unauthorized, slow, full or stopping",
+    "WebSocket connections ended by us: unauthorized, invalid, slow, full, unavailable or stopping",
     ["reason"],
 )
 

@@ -4,7 +4,8 @@ import asyncio
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from arq.connections import ArqRedis
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from services.webhooks import recovery, subscriptions, trial
@@ -19,7 +20,7 @@ from services.webhooks.shapes import (
     plain,
 )
 from services.webhooks.timestamps import parse_time
-from shared import deliveries, delivery_history
+from shared import deliveries, delivery_history, queue
 from shared.connection import Store
 from shared.deliveries import Attempt, Delivery, number_of
 from shared.errors import Conflict, NotFound
@@ -30,6 +31,13 @@ router = APIRouter(prefix="/webhooks", tags=["deliveries"])
 READ = [Depends(requires("read"))]
 CHANGE = [Depends(requires("admin"))]
 
+
+def _hints(request: Request) -> ArqRedis:
+    pool: ArqRedis = request.app.state.hints
+    return pool
+
+
+Hints = Annotated[ArqRedis, Depends(_hints)]
 Shown = Literal["pending", "success", "failed"]
 
 
@@ -185,11 +193,14 @@ def detail(store: Store, webhook_id: int, delivery: Delivery) -> dict[str, Any]:
     response_model=DeliveryOut,
     responses=errors(401, 403, 404, 409, 422, 503),
 )
-async def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, store: StoreDep) -> Response:
+async def redeliver(
+    webhook_id: WebhookId, delivery_id: DeliveryId, store: StoreDep, hints: Hints
+) -> Response:
     """Sends a finished delivery once more, as a new one with the same event id."""
     await subscriptions.get(store, webhook_id)
     old = await find(store, webhook_id, delivery_id)
     (new,) = await deliveries.redeliver(store, [old])
+    await queue.hint(hints, [old.target])
     return plain(shown(store, webhook_id, await find(store, webhook_id, new)), 202)
 
 
@@ -199,7 +210,7 @@ async def redeliver(webhook_id: WebhookId, delivery_id: DeliveryId, store: Store
     response_model=DetailOut,
     responses=errors(401, 403, 404, 409, 422, 503),
 )
-async def test_webhook(webhook_id: WebhookId, store: StoreDep) -> Response:
+async def test_webhook(webhook_id: WebhookId, store: StoreDep, hints: Hints) -> Response:
     """Sends a `webhook.test` event, one attempt, and answers what came of it; `pending` when no worker was there
     to send it within a few seconds.
     """
@@ -207,6 +218,7 @@ async def test_webhook(webhook_id: WebhookId, store: StoreDep) -> Response:
     if not webhook.is_active:
         raise Conflict("this webhook is off: switch it on to test it")
     number = await trial.create(store, webhook)
+    await queue.hint(hints, [webhook.target])
     return plain(detail(store, webhook_id, await trial.outcome(store, webhook, number)))
 
 
@@ -215,7 +227,7 @@ async def test_webhook(webhook_id: WebhookId, store: StoreDep) -> Response:
     dependencies=CHANGE,
     responses=errors(400, 401, 403, 404, 422, 503),
 )
-async def recover(webhook_id: WebhookId, body: RecoverIn, store: StoreDep) -> RecoveredOut:
+async def recover(webhook_id: WebhookId, body: RecoverIn, store: StoreDep, hints: Hints) -> RecoveredOut:
     """Delivers all that failed or was missed since a time, oldest first. It bears being asked twice."""
     try:
         since = parse_time(body.since)
@@ -223,6 +235,7 @@ async def recover(webhook_id: WebhookId, body: RecoverIn, store: StoreDep) -> Re
         raise HTTPException(422, f"since: {error}") from None
     webhook = await subscriptions.get(store, webhook_id)
     done = await asyncio.shield(recovery.recover(store, webhook, since))
+    await queue.hint(hints, [webhook.target])
     return RecoveredOut(
         redelivered=done.redelivered,
         missed=done.missed,
