@@ -134,7 +134,7 @@ async def _create(
         key_names += [keys.of_target(shard, name, target) for name in ("queue", "pending", "seen", "target")]
     arguments: list[scripts.RunArgument] = ["" if now is None else now, len(positions), *positions]
     for number, item in zip(numbers, items, strict=True):
-        key_names.append(keys.delivery(shard, item.target, number))
+        key_names += [keys.delivery(shard, item.target, number), keys.told(shard, item.incident)]
         arguments += (positions[item.target], number, item.event, item.type, item.payload, item.at)
         arguments += (item.incident, item.meta, item.delay_ms, "1" if item.fresh else "")
         arguments.append("" if item.redelivery_of is None else item.redelivery_of)

@@ -93,6 +93,19 @@ async def read_many(store: Store, target: str, numbers: Sequence[int]) -> list[D
     return [_read(store, target, n, row) for n, row in zip(numbers, rows, strict=True) if row["event"]]
 
 
+async def of_incident(store: Store, incident: str, *, limit: int = 500) -> list[Delivery]:
+    """The deliveries about an incident to whatever target, with their attempts; the newest of each shard."""
+    pipe = store.redis.pipeline(transaction=False)
+    for shard in range(store.shards):
+        pipe.smembers(keys.told(shard, incident))
+    named = [entry.rpartition(" ") for members in await pipe.execute() for entry in members]
+    wanted = sorted(((target, int(n)) for target, _, n in named), key=lambda one: one[1])[-limit:]
+    for target, number in wanted:
+        pipe.hgetall(keys.delivery(store.shard_of(target), target, number))
+    rows = await pipe.execute()
+    return [_read(store, *one, row) for one, row in zip(wanted, rows, strict=True) if row.get("event")]
+
+
 def _read(store: Store, target: str, number: int, fields: Mapping[str, str | None]) -> Delivery:
     def text(name: str) -> str:
         return fields.get(name) or ""

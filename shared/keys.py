@@ -26,6 +26,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:delivery:<target>:<n>` | hash | 30 days once finished | shared | one delivery and its attempts |
 | `mp:{s}:seen:<target>` | zset | see deliveries | shared | event ids that already became a delivery |
 | `mp:{s}:target:<target>` | hash | - | shared | the target's counters and circuit |
+| `mp:{s}:told:<incident>` | set | 31 days | shared | `<target> <n>` of each delivery about an incident |
 | `mp:{s}:burst:<target>` | hash | 1 min | notifier | message counters of the storm digest |
 | `mp:{s}:due:<kind>` | zset | - | shared | targets of a kind by the ms at which a worker should look at them |
 | `mp:{s}:sending:<kind>` | zset | - | shared | targets with claimed deliveries by the ms of the oldest claim |
@@ -124,6 +125,11 @@ def delivery(shard: int, target: str, number: int | str) -> str:
 def kind_of(target: str) -> str:
     """`channel` or `webhook`."""
     return target.partition(":")[0]
+
+
+def told(shard: int, incident: str) -> str:
+    """The deliveries about an incident, in each shard those of its targets."""
+    return f"mp:{{{shard}}}:told:{incident}"
 
 
 def due(shard: int, kind: str) -> str:

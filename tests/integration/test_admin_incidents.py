@@ -4,9 +4,12 @@ import httpx
 import pytest
 from admin_api import admin_client
 
-from shared import keys, monitors, scripts
+from services.admin import past
+from shared import claims, deliveries, keys, monitors, scripts
 from shared.connection import Store
+from shared.deliveries import NewDelivery
 from shared.monitors import NewMonitor
+from shared.retry import Outcome
 
 
 @pytest.fixture
@@ -170,3 +173,34 @@ async def test_uptime_comes_from_rollup_incidents_and_the_present_status(
     assert told["days"][-4]["statuses"] == {"alive": 64_800, "dead": 21_600}
     assert told["days"][-51]["statuses"] == {"paused": 1}
     assert told["days"][-51]["uptime"] is None
+
+
+async def test_a_timeline_has_every_message_and_attempt(api: httpx.AsyncClient, store: Store):
+    """What was asked for, each try with its answer, in the order in which it happened, also across shards."""
+    sharded = Store(store.redis, 3)
+    target = await make(sharded)
+    await beat(sharded, target, "error", "no")
+    async with admin_client(sharded) as client:
+        made = {"name": "On call", "type": "webhook", "config": {"url": "https://hooks.example/"}}
+        channel = (await client.post("/api/channels", json=made)).json()["id"]
+        (incident,) = (await read(client, "/api/incidents"))["items"]
+        goals = (f"channel:{channel}", "webhook:7")
+        items = [NewDelivery(goal, "e1", "monitor.error", "{}", 1, incident=incident["id"]) for goal in goals]
+        await deliveries.create(sharded, items)
+        (claimed,) = await claims.claim(sharded, "w1", [claims.Want(goals[0])])
+        (first,) = claimed.deliveries
+        now = await past.now(store)
+        retry = claims.Result(first, "w1", "retry", 0, outcome=Outcome(503, "busy", "status 503"), at=now)
+        await claims.record(sharded, [retry])
+        (claimed,) = await claims.claim(sharded, "w1", [claims.Want(goals[0])])
+        done = claims.Result(claimed.deliveries[0], "w1", "success", outcome=Outcome(200, "ok"), at=now + 1)
+        await claims.record(sharded, [done])
+        entries = (await read(client, f"/api/incidents/{incident['id']}"))["timeline"]
+        told = [entry for entry in entries if entry["target"] == goals[0]]
+        assert [(entry["kind"], entry["status"], entry["response_status"]) for entry in told] == [
+            ("delivery", "success", None),
+            ("attempt", "failed", 503),
+            ("attempt", "success", 200),
+        ]
+        assert {entry["target_name"] for entry in told} == {"On call"}
+        assert [entry["status"] for entry in entries if entry["target"] == goals[1]] == ["pending"]
