@@ -25,13 +25,13 @@ def _event_type(value: str) -> str:
     return value
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("it must not contain the character NUL")
+def _text(text: str) -> str:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it must not contain the character NUL or half a surrogate pair")
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 Url = Annotated[str, AfterValidator(check_url), Field(json_schema_extra={"format": "uri", "maxLength": 2048})]
 EventType = Annotated[
