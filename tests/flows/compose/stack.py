@@ -1,10 +1,12 @@
 """The containers of docker-compose.yml as the story handles them: commands, requests through the edge, messages."""
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import secrets
+import socket
 import subprocess
 import time
 import urllib.error
@@ -15,8 +17,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 TOKEN = os.environ.get("STORY_TOKEN") or secrets.token_hex(16)
-PORT = os.environ.get("PULSE_PORT") or "8080"
-PROMETHEUS_PORT = os.environ.get("PROMETHEUS_PORT") or "19090"
+
+
+def free(wanted: str) -> str:
+    """The wanted port, or another when something listens there already."""
+    for port in (wanted, "0"):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", int(port))) as listener:
+            return str(listener.getsockname()[1])
+    raise AssertionError("no port is free")
+
+
+PORT = os.environ.get("PULSE_PORT") or free("8080")
+PROMETHEUS_PORT = os.environ.get("PROMETHEUS_PORT") or free("9090")
 EDGE = f"http://127.0.0.1:{PORT}"
 CHANNEL_SECRET = "story-secret"
 COMPOSE = (

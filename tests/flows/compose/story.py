@@ -1,7 +1,8 @@
 """docker-compose.yml end to end, with a real engine: `make compose-test`.
 
 Brings the containers up under a project name of their own, lives through a day of an operator, and takes them down
-again with their volumes, whatever happens. Needs `docker compose`; PULSE_PORT is free (8080 unless set).
+again with their volumes, whatever happens. Needs `docker compose`. Its port is PULSE_PORT; unset: 8080, or a
+free one when that is taken.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from stack import (
+    EDGE,
     PROMETHEUS_PORT,
     add_channel,
     add_monitor,
@@ -221,7 +223,7 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Every part in its order; the first that fails ends the story with the containers' last words."""
-    say("compose: docker-compose.yml, end to end")
+    say(f"compose: docker-compose.yml, end to end, at {EDGE}")
     take_down()
     try:
         for part in STORY:
