@@ -50,7 +50,7 @@ def test_the_endpoint_answers_at_once_and_sends(server, kind):
     else:
         status, body = call_wsgi(wsgi(telemetry))
         assert status == "200 OK"
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 1
     assert json.loads(body) == {"status": "ok"}
     assert body == b'{"status": "ok"}'
     wait_until(lambda: server.requests, "the telemetry was posted")

@@ -50,6 +50,6 @@ def test_asyncio_twin(server):
         server.hang()
         began = time.monotonic()
         assert await events.send("a.b", {}) is None
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 1.2
 
     asyncio.run(program())

@@ -133,6 +133,27 @@ def test_signals_are_passed_on(start, server, name):
     assert server.requests[1].path == "/api/heartbeat/t/7"
 
 
+def test_an_interrupt_of_the_terminal_comes_once(pulse_command, server):
+    """Ctrl-C reaches the whole group from the terminal itself, so it is not passed on a second time."""
+    base, environment = pulse_command
+    command = "trap 'echo interrupted' INT; echo ready; sleep 0.5; sleep 0.5; echo over"
+    line = [*base, "run", "--url", server.url, "--token", "t", "--", "sh", "-c", command]
+    terminal = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *line]
+    with subprocess.Popen(
+        terminal, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as process:
+        seen = b""
+        while b"ready" not in seen:
+            seen += process.stdout.read1()
+        process.stdin.write(b"\x03")
+        process.stdin.flush()
+        while b"over" not in seen:
+            seen += process.stdout.read1()
+        process.stdin.close()
+    assert seen.count(b"interrupted") == 1
+    assert server.requests[1].path == "/api/heartbeat/t/0"
+
+
 def test_a_second_signal_does_not_keep_the_end_from_being_sent(start, server):
     """A stop that hits the whole group ends the command; the report still goes out."""
     server.answers = [Answer(), Answer(wait=server.released)]
@@ -173,10 +194,10 @@ def test_the_server_hangs(run, server):
     """The command starts at once, and after its end at most the timeout is spent on a server that hangs."""
     server.hang()
     began = time.monotonic()
-    status, _, err = run("date", "+%s.%N", options=("--timeout", "0.6"))
+    status, _, err = run("date", "+%s.%N", options=("--timeout", "1.5"))
     assert status == 0
-    assert time.monotonic() - began < 1.2
-    assert b"not reported: no answer within 0.6 s" in err
+    assert time.monotonic() - began < 2.8
+    assert b"not reported: no answer within 1.5 s" in err
     wait_until(lambda: len(server.requests) == 2, "start and end were both posted")
 
 
@@ -270,22 +291,23 @@ def test_what_run_imports(pulse_command):
 
 
 def test_overhead_is_small(pulse_command, answering):
-    """Start, import, two heartbeats and exit add less than 60 ms to a command (the best of several tries)."""
+    """Start, import, two heartbeats and exit add less than 60 ms to a command.
+
+    The best of many tries on both sides: what other processes take from the machine is not ours.
+    """
     _, environment = pulse_command
     entry = (
         "import sys; from mishpulse_client.cli import main; sys.exit(main())"  # as the installed script does
     )
     line = [sys.executable, "-c", entry, "run", "--url", answering, "--token", "t", "--", "true"]
 
-    def best(command):
-        times = []
-        for _ in range(15):
-            began = time.perf_counter()
-            subprocess.run(command, env=environment, check=True)
-            times.append(time.perf_counter() - began)
-        return min(times)
+    def took(command):
+        began = time.perf_counter()
+        subprocess.run(command, env=environment, check=True)
+        return time.perf_counter() - began
 
-    assert best(line) - best(["true"]) < 0.060
+    alone = min(took(["true"]) for _ in range(15))
+    assert any(took(line) - alone < 0.060 for _ in range(60))
 
 
 def test_tail_keeps_whole_characters():

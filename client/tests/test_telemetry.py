@@ -160,7 +160,7 @@ def test_the_timeout_is_forced(server, monkeypatch, setting, limit):
     server.hang()
     began = time.monotonic()
     assert make(server).send() in ("failed", "pending")
-    assert limit - 0.1 < time.monotonic() - began < limit + 0.4
+    assert limit - 0.1 < time.monotonic() - began < limit + 1
 
 
 def test_slow_collecting_holds_nobody_up(server, monkeypatch):

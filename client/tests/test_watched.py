@@ -109,5 +109,5 @@ def test_a_server_that_hangs_costs_two_timeouts_and_no_more(server, warnings):
 
     began = time.monotonic()
     assert work() == "done"
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.5
     assert len(warnings()) == 2
