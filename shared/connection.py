@@ -65,9 +65,9 @@ class _Packed(AbstractConnection):
         cancel that arrives at that moment: a loop that sends commands would never end.
         """
         if not self.is_connected:
-            await self.connect()
+            await self.connect()  # type: ignore[no-untyped-call]
         elif check_health:
-            await self.check_health()
+            await self.check_health()  # type: ignore[no-untyped-call]
         chunks = [command.encode()] if isinstance(command, str) else command
         writer = self._writer
         if writer is None:
