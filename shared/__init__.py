@@ -1,1 +1,1 @@
-"""What two services must agree on, and nothing else: the model, events, keys and scripts, deliveries, settings, auth."""
+"""What two services must agree on, and nothing else: model, events, keys, scripts, deliveries, settings, auth."""

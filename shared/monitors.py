@@ -83,7 +83,8 @@ async def _token_of(store: Store, monitor_id: str) -> str | None:
 
 async def find_by_token(store: Store, token_hash: str) -> str | None:
     """The id of the monitor that has this token now, or None."""
-    monitor_id = await store.redis.get(keys.token(store.shard_of(token_hash), token_hash))
+    key = keys.token(store.shard_of(token_hash), token_hash)
+    monitor_id: str | None = await store.redis.get(key)
     if monitor_id is None or await _token_of(store, monitor_id) != token_hash:
         return None
     return monitor_id

@@ -1,7 +1,7 @@
 """When an attempt is followed by another; pure.
 
-An attempt ends as `success`, as `retry` after a wait, or as `dead`. The n-th failed attempt waits SCHEDULE[n - 1]; after
-the last wait's attempt there is no other, so a delivery has eight.
+An attempt ends as `success`, as `retry` after a wait, or as `dead`. The n-th failed attempt waits SCHEDULE[n - 1];
+after the last wait's attempt there is no other, so a delivery has eight.
 """
 
 from dataclasses import dataclass

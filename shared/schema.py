@@ -27,9 +27,13 @@ async def open_store(redis: RedisClient, shards: int) -> Store:
         _, _, schema = await pipe.execute()
     stored, version = int(schema["shards"]), int(schema["version"])
     if version > VERSION:
-        raise ConfigError(f"the data has schema version {version}; this MishPulse knows {VERSION}: upgrade it")
+        raise ConfigError(
+            f"the data has schema version {version}; this MishPulse knows {VERSION}: upgrade it"
+        )
     if stored != shards:
-        raise ConfigError(f"PULSE_SHARDS is {shards}, but the data was written with {stored}: set it to {stored}")
+        raise ConfigError(
+            f"PULSE_SHARDS is {shards}, but the data was written with {stored}: set it to {stored}"
+        )
     store = Store(redis, shards)
     while version < VERSION:
         await MIGRATIONS[version](store)

@@ -9,9 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def wait_until(
-    predicate: Callable[[], T | Awaitable[T]], description: str, timeout: float = 5.0
-) -> T:
+async def wait_until(predicate: Callable[[], T | Awaitable[T]], description: str, timeout: float = 5.0) -> T:
     """What `predicate` returns once it is truthy; fails with `description` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
