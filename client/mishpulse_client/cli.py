@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _beat(options: argparse.Namespace) -> int:
     from . import beats, settings
-    from .failures import Failed
+    from .failures import Failed, describe
     from .quietly import within
     from .wire import Deadline
 
@@ -40,8 +40,8 @@ def _beat(options: argparse.Namespace) -> int:
     deadline = Deadline(seconds)
     try:
         within(seconds, lambda: beats.send(options.url, options.token, beat, deadline, tries=0))
-    except Failed as error:
-        _tell(f"not delivered: {error}")
+    except Exception as error:  # noqa: BLE001 - a line in a log helps more than a traceback
+        _tell(f"not delivered: {error if isinstance(error, Failed) else describe(error)}")
         return 1
     return 0
 

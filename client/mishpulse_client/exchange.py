@@ -50,7 +50,7 @@ def post(
             failure = Failed(f"the server answered {describe(reply)}")
             if reply.status != 429 and reply.status < 500:
                 raise Refused(str(failure))
-            pause = max(pause, _retry_after(reply))
+            pause = max(pause, retry_after(reply))
         except (Refused, TimedOut):
             raise
         except Failed as error:
@@ -105,9 +105,9 @@ def read_head(stream: Stream) -> Reply:
     while True:
         first, *lines = stream.until(b"\r\n\r\n", HEAD_LIMIT).decode("latin-1").split("\r\n")
         protocol, _, rest = first.partition(" ")
-        if not protocol.startswith("HTTP/1.") or not rest[:3].isdigit():
+        status = number(rest[:3])
+        if not protocol.startswith("HTTP/1.") or status is None:
             raise Failed("the answer is not HTTP")
-        status = int(rest[:3])
         if status == 101 or status >= 200:
             return Reply(status, dict(_header_pairs(lines)))
 
@@ -138,28 +138,31 @@ def _read_body(stream: Stream, reply: Reply) -> bytes:
         return b""
     if "chunked" in reply.headers.get("transfer-encoding", "").lower():
         return _read_chunks(stream)
-    length = reply.headers.get("content-length", "")
-    if length.isdigit():
-        return stream.exactly(min(int(length), BODY_LIMIT))
-    return stream.rest(BODY_LIMIT)
+    length = number(reply.headers.get("content-length", ""))
+    if length is None:
+        return stream.rest(BODY_LIMIT)
+    return stream.exactly(min(length, BODY_LIMIT))
 
 
 def _read_chunks(stream: Stream) -> bytes:
     body = b""
     while len(body) < BODY_LIMIT:
-        size_text = stream.until(b"\r\n", HEAD_LIMIT).split(b";")[0].strip()
-        try:
-            size = int(size_text, 16)
-        except ValueError:
-            raise Failed("the answer is not HTTP") from None
+        digits = stream.until(b"\r\n", HEAD_LIMIT).split(b";")[0].strip().lower()
+        if not digits or digits.strip(b"0123456789abcdef"):
+            raise Failed("the answer is not HTTP")
+        size = min(int(digits, 16), BODY_LIMIT)
         if size == 0:
             break
-        body += stream.exactly(min(size, BODY_LIMIT))
+        body += stream.exactly(size)
         stream.until(b"\r\n", HEAD_LIMIT)
     return body
 
 
-def _retry_after(reply: Reply) -> float:
+def number(text: str) -> int | None:
+    """The number that a header writes in plain digits, or None; int() takes signs, spaces and other scripts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def retry_after(reply: Reply) -> float:
     """Seconds of Retry-After; 0 where it is absent or a date, which our server never sends."""
-    value = reply.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else 0.0
+    return float(number(reply.headers.get("retry-after", "")) or 0)

@@ -27,15 +27,16 @@ def folder() -> Path:
     """
     given = os.environ.get("PULSE_STATE_DIR")
     if given:
-        candidates = [Path(given)]
+        own = Path(given)
     else:
-        home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")  # noqa: PTH111, PTH118 - Path.home() raises where there is none
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        candidates = [Path(home) / "mishpulse", Path(tempfile.gettempdir()) / f"mishpulse-{user}"]
-    for path in candidates:
-        if _is_ours(path):
-            return path
-    raise Failed(f"no folder for state can be written: {', '.join(map(str, candidates))}")
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+        own = Path(os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state") / "mishpulse"
+    if _is_writable(own):
+        return own
+    temporary = Path(tempfile.gettempdir()) / f"mishpulse-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    if not given and _is_writable(temporary) and _is_ours(temporary):
+        return temporary
+    raise Failed(f"no folder for state: {own} cannot be written")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -78,12 +79,15 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def _is_ours(path: Path) -> bool:
-    """Make the folder private; one that somebody else put there is refused (temporary folders are shared)."""
+def _is_writable(path: Path) -> bool:
+    """Make the folder, private, unless it is there."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
     except OSError:
         return False
-    foreign = hasattr(os, "getuid") and status.st_uid != os.getuid()
-    return path.is_dir() and not path.is_symlink() and not foreign and os.access(path, os.W_OK)
+    return os.access(path, os.W_OK)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether we made it: in a shared temporary folder somebody else may have been faster."""
+    return not path.is_symlink() and (not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid())

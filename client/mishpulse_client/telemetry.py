@@ -37,11 +37,11 @@ VERSION_FIELDS = (
 class Telemetry:
     """Collects and sends when an hour has passed since the last success.
 
-    `collect` returns the fields (domain, bot_username, php_version, module_version, …); a timestamp is added.
-    `version_header` is a header's name, filled with the collected version, or a pair of name and value. The
-    secret comes from the argument, from `pulse.heartbeat_secret` of `config`, or from PULSE_HEARTBEAT_SECRET.
-    `cache` is any object with get and set (key, value, seconds). `name` tells several senders of one user
-    apart; without one the collecting function's place in the source does.
+    `collect` returns the fields (domain, bot_username, php_version, module_version, …); a timestamp and the counts
+    of earlier runs are added. `version_header` is a header's name, filled with the collected version, or a pair of
+    name and value. The secret comes from the argument, from `pulse.heartbeat_secret` of `config`, or from
+    PULSE_HEARTBEAT_SECRET. `cache` is any object with get and set (key, value, seconds). `name` tells several
+    senders of one user apart; without one the collecting function's place in the source does.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Telemetry:
         1. A run that is under way in this or another process is enough: skipped.
         2. Less than an hour since the last success: skipped, unless forced.
         3. Without a secret nothing is collected or sent: failed.
-        4. Collect, add the timestamp, sign the bytes, post them within 2 s: failed or sent.
+        4. Collect, add the timestamp and the counts so far, sign the bytes, post them within 2 s: failed or sent.
         5. Remember the time of the success; count the outcome.
         """
         if not self._running.acquire(blocking=False):
@@ -121,12 +121,17 @@ class Telemetry:
             raise Failed("PULSE_HEARTBEAT_SECRET is not set, nor pulse.heartbeat_secret of the configuration")
         if self._collect is None:
             raise Failed("no function to collect with was given")
-        fields = {"timestamp": int(time.time()), **self._collect()}
+        fields = {"timestamp": int(time.time()), "telemetry": self._so_far(), **self._collect()}
         body = json.dumps(fields, allow_nan=False).encode()
         headers = {SIGNATURE_HEADER: signature(secret, body), **self._version(fields)}
         post(_endpoint(settings.base_url(self._url)), body, headers, deadline=Deadline(_timeout()))
         self._remember()
         return self._count("sent")
+
+    def _so_far(self) -> dict[str, Any]:
+        """What the server cannot count itself: how many runs were skipped or failed before this one."""
+        kept = self.counts()
+        return {"sent": kept.sent, "skipped": kept.skipped, "failed": kept.failed}
 
     def _is_fresh(self) -> bool:
         """Whether the last success is less than an hour ago; a time to come is a clock set back since."""

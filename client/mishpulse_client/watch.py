@@ -9,6 +9,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from . import frames, settings
+from .exchange import retry_after
 from .failures import Failed, TimedOut
 from .websocket import Closed, Turned, WebSocket, open_websocket
 
@@ -20,6 +21,7 @@ QUIET = 20.0  # seconds of silence after which the server is asked for a sign of
 DEAD = 30.0  # seconds of silence after which the connection counts as broken
 STABLE = 10.0  # seconds after which a connection counts as one, whatever came through it
 SLOWEST = 30.0  # seconds between two tries at most
+LONGEST = 300.0  # seconds of a Retry-After that are believed
 REFUSALS = (401, 403, 404)  # no later try would be answered otherwise
 
 
@@ -57,7 +59,7 @@ class Watch:
             except Turned as error:
                 if error.reply.status in REFUSALS:
                     raise Refused(str(error)) from None
-                reason, wait = str(error), _seconds(error.reply.headers.get("retry-after", ""))
+                reason, wait = str(error), min(retry_after(error.reply), LONGEST)
             except Failed as error:
                 reason = str(error)
             else:
@@ -136,7 +138,3 @@ def one_line(message: dict[str, Any]) -> str:
     at = message.get("timestamp") or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     line = f"{at}  {message.get('type')}  {detail}"
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
-
-
-def _seconds(text: str) -> float:
-    return min(float(text), 300.0) if text.isdigit() else 0.0

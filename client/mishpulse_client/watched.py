@@ -24,7 +24,10 @@ class Heartbeat:
         self._runs: list[_Run] = []  # the innermost `with` block last
 
     def __call__(self, function: F) -> F:
-        """The function with a start before it and an end or error after it; coroutine functions too."""
+        """The function with a start before it and an end or error after it.
+
+        Coroutine functions and generators are watched while they run; of an asynchronous generator only the making.
+        """
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -33,6 +36,15 @@ class Heartbeat:
                     return await function(*args, **kwargs)
 
             return cast("F", watched_coroutine)
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def watched_generator(*args: Any, **kwargs: Any) -> Any:
+                with Heartbeat(self._pulse):
+                    return (yield from function(*args, **kwargs))
+
+            return cast("F", watched_generator)
 
         @functools.wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:

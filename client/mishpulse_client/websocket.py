@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import frames
-from .exchange import BODY_LIMIT, Reply, describe, read_head, request_head
+from .exchange import BODY_LIMIT, Reply, describe, number, read_head, request_head
 from .failures import Failed, TimedOut
 from .wire import Deadline, Stream, Target, connect
 
@@ -129,8 +129,8 @@ def open_websocket(url: str, headers: Mapping[str, str], seconds: float) -> WebS
         stream.send(request_head("GET", target, handshake))
         reply = read_head(stream)
         if reply.status != 101:
-            length = reply.headers.get("content-length", "")
-            reply.body = stream.exactly(min(int(length), BODY_LIMIT)) if length.isdigit() else b""
+            length = number(reply.headers.get("content-length", ""))
+            reply.body = stream.exactly(min(length or 0, BODY_LIMIT))
             raise Turned(reply)
         _check_handshake(reply, key)
     except BaseException:

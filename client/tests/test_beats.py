@@ -157,8 +157,10 @@ def test_nonsense_settings_are_a_warning(url, token, warnings):
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
+        b"HTTP/1.1 \xb2\xb2\xb2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
     ],
-    ids=["empty line", "zeros", "ssh", "status", "cut", "chunk", "endless head"],
+    ids=["empty line", "zeros", "ssh", "status", "cut", "chunk", "endless head", "digits", "negative"],
 )
 def test_what_is_no_http_is_a_warning(server, raw, warnings):
     """A port where something else answers, or half an answer, raises nothing."""

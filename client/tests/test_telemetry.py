@@ -9,7 +9,8 @@ import pytest
 from recorder import Answer
 from waiting import wait_until
 
-from mishpulse_client import FileCache, Telemetry, telemetry
+from mishpulse_client import FileCache, Telemetry, state, telemetry
+from mishpulse_client.failures import Failed
 
 FIELDS = {"domain": "shop.example", "module_version": "2.3.1", "php_version": "8.2"}
 
@@ -183,6 +184,30 @@ def test_counts(server):
     assert (counts.sent, counts.skipped, counts.failed) == (1, 2, 1)
     assert abs(counts.last_success - time.time()) < 5
     assert "Wrong signature." in counts.last_error
+
+
+def test_the_server_hears_how_often_we_failed(server):
+    """Telemetry carries the counts of the runs before it, for the fleet page."""
+    make(server, collect=lambda: 1 / 0).send()
+    make(server).send()
+    assert server.requests[0].json["telemetry"] == {"sent": 0, "skipped": 0, "failed": 1}
+
+
+def test_where_state_is_kept(monkeypatch, tmp_path):
+    """In the user's state folder; where home cannot be written, in a temporary folder that is our own."""
+    monkeypatch.delenv("PULSE_STATE_DIR")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "own"))
+    assert state.folder() == tmp_path / "own" / "mishpulse"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    folder = state.folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o077 == 0
+    folder.rmdir()
+    folder.symlink_to(tmp_path / "own")
+    with pytest.raises(Failed):
+        state.folder()
 
 
 def test_damaged_state_counts_as_none(server, tmp_path):

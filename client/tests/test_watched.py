@@ -77,6 +77,26 @@ def test_coroutines_and_async_blocks(server):
     assert {rids.count(rid) for rid in rids} == {2}
 
 
+def test_generators_are_watched_while_they_run(server):
+    """A generator's run is from its first value to its last, and ends with ok when it is dropped half-way."""
+
+    @heartbeat(server.url, "t")
+    def count():
+        yield 1
+        yield 2
+
+    numbers = count()
+    assert server.requests == []
+    assert next(numbers) == 1
+    assert server.paths() == ["/api/heartbeat/t/start"]
+    assert list(numbers) == [2]
+    check_pair(server, "ok", None)
+    dropped = count()
+    next(dropped)
+    dropped.close()
+    assert server.requests[3].json["status"] == "ok"
+
+
 def test_bare_decorator_is_set_up_by_the_environment(server, monkeypatch):
     """`@heartbeat` without brackets takes URL and token from the environment."""
     monkeypatch.setenv("PULSE_API_HOST", server.url)
