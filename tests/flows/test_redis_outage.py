@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from group import Program, free_port, telling
+from group import free_port
 from servers import Server, binaries
+from telling import Program, telling
 from waiting import wait_until
 
 OUTAGE = 20.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from group import Program, Story, telling
+from telling import Program, Story, telling
 from waiting import wait_until
 
 DEAD = "has been silent"

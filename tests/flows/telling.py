@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -20,6 +19,7 @@ import httpx
 from doubles.receiver import Receiver
 from doubles.smtp import MailServer
 from doubles.telegram import BotApi
+from group import environment, free_port
 from waiting import wait_until
 
 ADMIN = "test-admin-token-0123456789"
@@ -39,12 +39,6 @@ PROGRAM = """
 """A program that says it is alive: what a user's own would do, no more."""
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @dataclass
 class Group:
     """A running `mishpulse up`; its data stay in `data` over kills and restarts."""
@@ -60,8 +54,7 @@ class Group:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PULSE_")}
-        environment |= {"PULSE_ADMIN_TOKEN": ADMIN, "PULSE_ALLOW_PRIVATE_TARGETS": "127.0.0.0/8"}
+        private = {"PULSE_ADMIN_TOKEN": ADMIN, "PULSE_ALLOW_PRIVATE_TARGETS": "127.0.0.0/8"}
         command = [
             sys.executable,
             "-m",
@@ -76,7 +69,7 @@ class Group:
             self.process = subprocess.Popen(
                 [*command, *self.arguments],
                 cwd=ROOT,
-                env=environment | self.settings,
+                env=environment(**private, **self.settings),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
