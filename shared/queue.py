@@ -16,9 +16,10 @@ from typing import Any, Final
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
+from redis.asyncio import ConnectionPool
 
 from shared import keys, metrics, scheduler, workers
-from shared.connection import Store
+from shared.connection import PACKED, Store
 from shared.pump import Observer, Pump, Sender, unobserved
 
 GROUPS: Final = {"channel": "notifier", "webhook": "webhooks"}
@@ -46,11 +47,9 @@ def queue_name(kind: str) -> str:
 
 def open_queue(url: str, kind: str) -> ArqRedis:
     """A client of the arq queue at `url` for targets of `kind`; nothing is sent before the first command."""
-    pool: ArqRedis = ArqRedis.from_url(url, socket_timeout=5, socket_connect_timeout=2)
-    pool.job_serializer = dump
-    pool.job_deserializer = json.loads
-    pool.default_queue_name = queue_name(kind)
-    return pool
+    connections: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=2)
+    connections.connection_class = PACKED[connections.connection_class]
+    return ArqRedis(connections, dump, json.loads, queue_name(kind))
 
 
 def dump(job: dict[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ deliveries is poison: it goes to the `poison` stream, loudly, and the group goes
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -122,8 +123,9 @@ async def _heal(reader: Reader) -> None:
 
 async def _read(reader: Reader) -> list[Entry]:
     key = keys.events(reader.shard)
+    block = min(BLOCK_MS, round(reader.take_over_every * 1000))
     answer = await reader.store.redis.xreadgroup(
-        reader.group, reader.consumer, {key: ">"}, count=reader.batch, block=BLOCK_MS
+        reader.group, reader.consumer, {key: ">"}, count=reader.batch, block=block
     )
     return answer[0][1] if answer else []
 
@@ -169,12 +171,15 @@ async def _deliveries(reader: Reader, entries: Sequence[Entry]) -> dict[str, int
 
 async def _handle(reader: Reader, entries: Sequence[Entry]) -> None:
     """Hands a batch over; when it fails, each entry alone, so that only the guilty ones stay unacknowledged."""
-    if not entries:
+    if len(entries) < 2:
+        for entry in entries:
+            await _handle_alone(reader, entry)
         return
     try:
         await reader.handler([parse(reader.shard, *entry) for entry in entries])
     except Exception as error:
         if is_away(error):
+            await _forgive(reader, entries)
             raise
         log.exception("stream.batch_failed", group=reader.group, shard=reader.shard, entries=len(entries))
         for entry in entries:
@@ -188,6 +193,7 @@ async def _handle_alone(reader: Reader, entry: Entry) -> None:
         await reader.handler([parse(reader.shard, *entry)])
     except Exception as error:
         if is_away(error):
+            await _forgive(reader, [entry])
             raise
         log.exception("stream.entry_failed", group=reader.group, shard=reader.shard, entry=entry[0])
         count = (await _deliveries(reader, [entry])).get(entry[0], 0)
@@ -195,6 +201,13 @@ async def _handle_alone(reader: Reader, entry: Entry) -> None:
             await _poison(reader, entry, repr(error))
         return
     await _acknowledge(reader, [entry])
+
+
+async def _forgive(reader: Reader, entries: Sequence[Entry]) -> None:
+    """Forgets how often entries were delivered: Redis was away or full, they are not to blame."""
+    key, ids = keys.events(reader.shard), [entry_id for entry_id, _ in entries]
+    with contextlib.suppress(*UNAVAILABLE, RedisError):
+        await reader.store.redis.xclaim(key, reader.group, reader.consumer, 0, ids, retrycount=0, justid=True)
 
 
 async def _acknowledge(reader: Reader, entries: Sequence[Entry]) -> None:
