@@ -27,7 +27,8 @@ def test_caddyfile_hands_each_matcher_to_its_service(name: str):
     assert set(named) == {*routes.ROUTES, "unrouted", ""}
     assert "error 404" in named["unrouted"]
     upstreams = {
-        matcher: re.search(r"dynamic a (\S+)|127\.0\.0\.1:(\d+)", body) for matcher, body in named.items()
+        matcher: re.search(r"reverse_proxy (\w+):8000 |127\.0\.0\.1:(\d+)", body)
+        for matcher, body in named.items()
     }
     found = {matcher: match[1] or match[2] for matcher, match in upstreams.items() if match}
     assert found in (
