@@ -1,7 +1,7 @@
 # What a developer or operator types; `make help` lists it. PYTHON=/path/to/python chooses the interpreter.
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+PIP := $(BIN)/pip --disable-pip-version-check -qq
 SOURCES := services shared tests bench
 ARGS ?=
 
