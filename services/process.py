@@ -37,7 +37,9 @@ COMPOSITE: Final = "http"
 """The process of `mishpulse up` in which all HTTP services live."""
 
 DRAIN = 5
-"""Seconds that requests under way are given at the end."""
+"""Seconds that requests under way are given at the end, of a service on its own …"""
+DRAIN_IN_GROUP = 2
+"""… and in `mishpulse up`, whose workers and Valkey end after it and within the same 10 s."""
 END_WITHIN = 9.0
 """Seconds after a signal within which the process is gone, whatever hangs: below the promised 10."""
 BACKLOG = 2048
@@ -89,8 +91,10 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Any, listener: socket.socket, stop: asyncio.Event, *, lifespan: bool = True) -> None:
-    """Serves `app` on `listener` until `stop` is set and requests under way are answered."""
+async def serve(
+    app: Any, listener: socket.socket, stop: asyncio.Event, *, lifespan: bool = True, drain: int = DRAIN
+) -> None:
+    """Serves `app` on `listener` until `stop` is set and requests under way are answered, or `drain` s later."""
     server = Server(
         uvicorn.Config(
             app,
@@ -102,7 +106,7 @@ async def serve(app: Any, listener: socket.socket, stop: asyncio.Event, *, lifes
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=DRAIN,
+            timeout_graceful_shutdown=drain,
         )
     )
 
@@ -144,7 +148,7 @@ async def _live(service: str, settings: Settings, main: Main, signals: tuple[sig
     if settings.metrics_port:
         listener = listen(settings.metrics_host, settings.metrics_port)
         probe = health.Health(store.redis)
-        side.append(asyncio.create_task(serve(probe, listener, ended, lifespan=False)))
+        side.append(asyncio.create_task(serve(probe, listener, ended, lifespan=False, drain=1)))
     log.info("starting", pid=os.getpid())
     try:
         await main(store, settings, stop)
@@ -184,7 +188,8 @@ def _http_main(service: str, listener: socket.socket) -> Main:
         if service == COMPOSITE:
             from services.composite import create_composite  # noqa: PLC0415
 
-            await serve(create_composite(store, settings), listener, stop)
+            app = create_composite(store, settings)
+            await serve(app, listener, stop, drain=DRAIN_IN_GROUP)
             return
         if service == "admin":
             await show_admin_token(store, settings)

@@ -24,6 +24,9 @@ SETTLED: Final = 10.0
 class Keeper:
     """Keeps one process running: `spawn` starts it, `on_end` clears up after it.
 
+    `ends` counts how often it ended by itself; `status` says how it did last: its exit status, negative for a signal,
+    or why it did not start.
+
     starting → running → (ended) → pause → starting …
                   └ stop() → ended
     """
@@ -34,6 +37,7 @@ class Keeper:
         self.name = name
         self.process: Process | None = None
         self.ends = 0
+        self.status: int | str = 0
         self._spawn = spawn
         self._on_end = on_end
         self._stopping = asyncio.Event()
@@ -47,19 +51,21 @@ class Keeper:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             began = time.monotonic()
-            status = await self._live()
+            self.status = await self._live()
             if self._stopping.is_set():
                 return
             self.ends += 1
             pause = FIRST_PAUSE if time.monotonic() - began > SETTLED else pause
-            log.warning("process ended; starting it again", process=self.name, status=status, pause=pause)
+            log.warning(
+                "process ended; starting it again", process=self.name, status=self.status, pause=pause
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _live(self) -> int | str:
-        """Starts it and waits for its end; its exit status, negative for a signal, or why it did not start."""
+        """Starts it and waits for its end; its `status`."""
         try:
             self.process = await self._spawn()
         except (OSError, PulseError) as error:

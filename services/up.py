@@ -67,6 +67,7 @@ def run(plan: Plan) -> None:
     5. On the signal end HTTP first, then the workers, then Valkey, which writes its file out.
     """
     logs.setup("up", plan.settings.log_level)
+    os.umask(0o077)  # what the group writes is nobody else's business
     with contextlib.ExitStack() as stack:
         folder = DataFolder(plan.data)
         listener = stack.enter_context(_listen(plan, folder))
@@ -198,8 +199,8 @@ class Group:
         self.server[0].start()
         while not await valkey.answers():
             if self.server[0].ends:
-                said = valkey.said[-1] if valkey.said else "it said nothing"
-                raise PulseError(f"the embedded Valkey did not start: {said}")
+                why = valkey.said[-1] if valkey.said else self.server[0].status
+                raise PulseError(f"the embedded Valkey did not start: {why}")
             await asyncio.sleep(0.02)
 
     async def _first_start(self, store: Store) -> None:

@@ -1,12 +1,15 @@
 """`mishpulse up` as a subprocess in a session of its own, for tests that start, stop and kill it."""
 
+import contextlib
 import http.client
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,6 +104,30 @@ class Up:
             )
             assert self.process.poll() is None, self.output
         return self
+
+    def on_a_terminal(self) -> tuple[Callable[[], str], subprocess.Popen[bytes]]:
+        """Starts it on a terminal: a function that tells what is on it so far, and the process."""
+        ours, theirs = pty.openpty()
+        os.set_blocking(ours, False)
+        places = ("--data", str(self.data), "--port", str(self.port))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "up", *places, *self.arguments],
+            env=environment(COLUMNS="200", **self.extra),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        parts: list[bytes] = []
+
+        def seen() -> str:
+            with contextlib.suppress(OSError):
+                while part := os.read(ours, 65536):
+                    parts.append(part)
+            return b"".join(parts).decode()
+
+        return seen, self.process
 
     def pids(self) -> dict[str, int]:
         """The living processes below the supervisor by name; Valkey as `valkey`."""

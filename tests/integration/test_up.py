@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from group import PROCESSES, Up, free_port, get, lives, mishpulse
-from servers import Server
+from group import PROCESSES, Up, environment, free_port, get, lives, mishpulse
 from waiting import wait_for
 
 CHILDREN = {*PROCESSES, "valkey"}
@@ -70,7 +69,8 @@ def test_the_key_is_made_for_the_owner_alone(group: Up) -> None:
     """Secrets' key and the demo's token are nobody else's to read."""
     for name in ("secret.key", "demo.token"):
         assert stat.S_IMODE((group.data / name).stat().st_mode) == 0o600
-    assert stat.S_IMODE((group.data / "run").stat().st_mode) == 0o700
+    for name in ("run", "appendonlydir"):
+        assert stat.S_IMODE((group.data / name).stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed here")
@@ -218,14 +218,14 @@ def test_a_signal_during_the_start_ends_it(up: Up) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-def test_a_named_redis_is_used_and_left_alone(server: Server, up: Up) -> None:
+def test_a_named_redis_is_used_and_left_alone(group: Up, up: Up) -> None:
     """With --redis-url nothing is embedded, and the server goes on when the group ends."""
-    up.arguments = ("--redis-url", server.url)
+    up.arguments = ("--redis-url", f"unix://{group.data}/run/valkey.sock?db=0")
     up.start()
     assert set(up.pids()) == set(PROCESSES)
     assert not (up.data / "appendonlydir").exists()
     assert up.stop() == 0
-    assert server.process.poll() is None
+    assert get(group.port, "/readyz")[0] == 200
 
 
 def test_a_long_path_gets_a_short_socket(up: Up) -> None:
@@ -236,6 +236,37 @@ def test_a_long_path_gets_a_short_socket(up: Up) -> None:
     assert get(up.port, "/readyz")[0] == 200
 
 
+def test_odd_characters_in_the_path(up: Up) -> None:
+    """A socket's path is quoted in its URL."""
+    up.data = up.data.with_name("d #1?%20&")
+    up.start()
+    assert get(up.port, "/readyz")[0] == 200
+
+
+def test_data_that_valkey_refuses_are_explained(up: Up) -> None:
+    """Valkey's own last words are in the one line, and nothing keeps running."""
+    (up.data / "appendonlydir").mkdir(parents=True)
+    (up.data / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+    done = mishpulse("up", "--data", str(up.data), "--port", str(up.port))
+    assert done.returncode == 1
+    assert "the embedded Valkey did not start: " in done.stderr.splitlines()[-1]
+    assert get(up.port, "/healthz")[0] == 0
+
+
+def test_on_a_terminal_it_shows_what_runs(tmp_path: Path) -> None:
+    """A table of the processes, the address, and readable log lines instead of JSON."""
+    up = Up(tmp_path / "data")
+    seen, process = up.on_a_terminal()
+    wait_for(lambda: "Ctrl-C stops it" in seen(), "it shows what runs", 20)
+    for name in CHILDREN:
+        assert name in seen()
+    assert f"http://127.0.0.1:{up.port}" in seen()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    assert '{"' not in seen()
+    assert "Traceback" not in seen()
+
+
 def test_a_foreign_services_folder_is_not_imported(tmp_path: Path) -> None:
     """The processes run the supervisor's code, whatever lies in the folder where it was started."""
     (tmp_path / "services").mkdir()
@@ -243,8 +274,6 @@ def test_a_foreign_services_folder_is_not_imported(tmp_path: Path) -> None:
     up = Up(tmp_path / "data")
     code = "import sys; sys.path.pop(0); from services.cli import main; sys.argv[1:] = {!r}; main()"
     arguments = ["up", "--data", str(up.data), "--port", str(up.port)]
-    from group import environment  # noqa: PLC0415
-
     process = subprocess.Popen(
         [sys.executable, "-c", code.format(arguments)],
         cwd=tmp_path,
