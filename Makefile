@@ -2,11 +2,10 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check -qq
-SOURCES := services shared tests bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint pytest bench chaos routes lock compose-test clean
+.PHONY: help install run test lint pytest client-test bench chaos routes lock compose-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,16 +33,20 @@ install: $(VENV)/.installed ## .venv with the console script .venv/bin/mishpulse
 run: $(VENV)/.installed ## everything, on port 8080, with a demo monitor; data in ./data
 	@exec $(BIN)/mishpulse up --demo $(ARGS)
 
-test: lint pytest ## all checks and tests, against every Redis and Valkey found
+test: lint client-test pytest ## all checks and tests, against every Redis and Valkey found
 
 lint: $(VENV)/.tested ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd client && $(abspath $(BIN))/mypy
 
 pytest: $(VENV)/.tested ## the tests alone; ARGS go to pytest
 	$(BIN)/pytest $(ARGS)
+
+client-test: $(VENV)/.tested ## the tests of client/, which runs without MishPulse
+	cd client && $(abspath $(BIN))/pytest $(ARGS)
 
 bench: $(VENV)/.tested ## the measurements of docs/decisions.md; ratios taken in one run
 	$(BIN)/python -m bench $(ARGS)
