@@ -39,8 +39,8 @@ SECRET_TEXT: Final = (
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]|[\t\n]")
 """C0, C1, line separators and marks of direction: a stranger's message must not forge or colour a line."""
 
-QUIET: Final = ("httpx", "httpcore", "aiohttp", "websockets", "apprise", "asyncio", "uvicorn")
-"""Libraries whose INFO shows the addresses of others, or a line per connection."""
+QUIET: Final = ("arq", "httpx", "httpcore", "aiohttp", "websockets", "apprise", "asyncio", "uvicorn")
+"""Libraries whose INFO shows the addresses of others, or a line per connection or job."""
 
 TRACE: Final = ("exception", "stack")
 """Keys of many lines that we write ourselves; they keep their line breaks."""
