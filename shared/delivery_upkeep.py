@@ -19,11 +19,16 @@ async def trim(store: Store, target: str, *, keep: int = KEPT_SUCCESSES) -> int:
     """
     key = keys.of_target(store.shard_of(target), "done", target)
     dropped = 0
-    while (excess := await store.redis.zcard(key) - keep) > 0:
-        numbers = await store.redis.zrange(key, 0, min(excess, STEP) - 1)
+    while True:
+        pipe = store.redis.pipeline(transaction=True)
+        pipe.zcard(key)
+        pipe.zrange(key, 0, STEP - 1)
+        count, oldest = await pipe.execute()
+        if count <= keep:
+            return dropped
+        numbers = oldest[: count - keep]
         await _drop(store, target, "done", numbers)
         dropped += len(numbers)
-    return dropped
 
 
 async def forget_expired(store: Store, target: str) -> None:

@@ -99,7 +99,7 @@ class Pump:
         self._sends: set[asyncio.Task[None]] = set()
         self._claiming: dict[int, Gatherer[Want, Claimed]] = {}
         self._recording: dict[int, Gatherer[Result, Recorded]] = {}
-        self._trimmed: dict[str, float] = {}
+        self._trimming: set[str] = set()
         self._stopping = False
 
     def wake(self, targets: Iterable[str]) -> list[asyncio.Task[None]]:
@@ -272,11 +272,13 @@ class Pump:
 
     async def _trim(self, target: str, kept: int) -> None:
         """Drops old successes once they are many enough to be worth a call."""
-        if kept > delivery_upkeep.KEPT_SUCCESSES + delivery_upkeep.STEP // 2:
-            last = self._trimmed.get(target, 0.0)
-            if time.monotonic() - last > 0.25:
-                self._trimmed[target] = time.monotonic()
+        limit = delivery_upkeep.KEPT_SUCCESSES + delivery_upkeep.STEP // 2
+        if kept > limit and target not in self._trimming:
+            self._trimming.add(target)
+            try:
                 await delivery_upkeep.trim(self.store, target)
+            finally:
+                self._trimming.discard(target)
 
     def _claims(self, target: str) -> Gatherer[Want, Claimed]:
         shard = self.store.shard_of(target)

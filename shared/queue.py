@@ -31,6 +31,8 @@ MAX_JOBS: Final = 500
 JOB_WAIT: Final = 5.0
 """Seconds that a job waits for its pumps, so that busy workers take fewer jobs; the pumps go on without it."""
 JOB_TIMEOUT: Final = 30
+MAX_TRIES: Final = 100
+"""A job is run again when its worker is stopped, so that another has the hint at once; deploys must not use it up."""
 JOB_EXPIRES: Final = 60
 """Seconds; by then the scheduler has long found what the hint was about."""
 STOP_GRACE: Final = 3.0
@@ -49,7 +51,9 @@ def open_queue(url: str, kind: str) -> ArqRedis:
     """A client of the arq queue at `url` for targets of `kind`; nothing is sent before the first command."""
     connections: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=2)
     connections.connection_class = PACKED[connections.connection_class]
-    return ArqRedis(connections, dump, json.loads, queue_name(kind))
+    pool = ArqRedis(connections, dump, json.loads, queue_name(kind))
+    pool.auto_close_connection_pool = True
+    return pool
 
 
 def dump(job: dict[str, Any]) -> bytes:
@@ -179,8 +183,8 @@ def _arq_worker(queue_url: str, kind: str, job: Callable[..., Coroutine[Any, Any
         job_timeout=JOB_TIMEOUT,
         keep_result=0,
         poll_delay=POLL_DELAY,
-        max_tries=1,
-        retry_jobs=False,
+        max_tries=MAX_TRIES,
+        retry_jobs=True,
         job_serializer=dump,
         job_deserializer=json.loads,
         log_results=False,

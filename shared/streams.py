@@ -205,7 +205,8 @@ async def _handle_alone(reader: Reader, entry: Entry) -> None:
 
 async def _forgive(reader: Reader, entries: Sequence[Entry]) -> None:
     """Forgets how often entries were delivered: Redis was away or full, they are not to blame."""
-    key, ids = keys.events(reader.shard), [entry_id for entry_id, _ in entries]
+    key = keys.events(reader.shard)
+    ids: list[Any] = [entry_id for entry_id, _ in entries]
     with contextlib.suppress(*UNAVAILABLE, RedisError):
         await reader.store.redis.xclaim(key, reader.group, reader.consumer, 0, ids, retrycount=0, justid=True)
 
