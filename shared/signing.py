@@ -72,5 +72,5 @@ def verify_hmac(body: bytes, signature: str | None, secret: str) -> bool:
 
 
 def header_text(value: str) -> str:
-    """`value` as it may stand in a header: printable ASCII."""
-    return "".join(character for character in value if " " <= character <= "~")
+    """`value` as it arrives from a header: printable ASCII without spaces around it."""
+    return "".join(character for character in value if " " <= character <= "~").strip()

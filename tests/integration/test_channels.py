@@ -11,9 +11,12 @@ from doubles.certificates import make
 from doubles.receiver import Receiver
 from doubles.smtp import MailServer
 from doubles.telegram import BotApi
+from hostile import HOSTILE
 from standardwebhooks import Webhook
 
 from services.notifier.channels import Letter, Outlets, send
+from services.notifier.forms import plain, subject
+from services.notifier.message import Fact, compose
 from services.notifier.note import Note
 from shared.channels import AppriseConfig, EmailConfig, TelegramConfig, WebhookConfig
 from shared.errors import DeliveryError
@@ -33,6 +36,16 @@ LETTER = Letter(
     ),
 )
 PAIR = make()
+MAIL_HEADERS = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+]
 
 
 @pytest.fixture
@@ -337,3 +350,44 @@ class TestApprise:
         """A service that hangs holds its thread, not the worker."""
         config = AppriseConfig(url=f"json://127.0.0.1:{receiver.port}/slow?s=1.3")
         assert (await failure("apprise", config, outlets)).label == "timeout"
+
+
+def hostile_letter(text: str) -> Letter:
+    fields = {"monitor": "abc", "name": text, "message": text, "new": "error"}
+    note = compose(Fact("monitor.error", LETTER.at, fields), "en")
+    return replace(LETTER, event_id=f"e{text[:120]}", event_type="monitor.error", note=note)
+
+
+class TestHostileStrings:
+    async def test_telegram_takes_every_one(self, bot):
+        """None breaks the markup or the limit: each is told, readable."""
+        async with Sender(LOOPBACK, tls=PAIR.client()) as sender:
+            for text in HOSTILE:
+                await send("telegram", telegram(bot), hostile_letter(text), Outlets(sender))
+        assert bot.refused == []
+        assert len(bot.journal.received) == len(HOSTILE)
+
+    async def test_mail_takes_every_one(self):
+        """None adds a header or a recipient, and text and subject arrive whole."""
+        async with MailServer() as server, Sender(LOOPBACK, tls=PAIR.client()) as sender:
+            outlets = Outlets(sender, f"smtp://127.0.0.1:{server.port}", "pulse@example.org")
+            for text in HOSTILE:
+                await send("email", EmailConfig(to=("a@example.org",)), hostile_letter(text), outlets)
+        assert len(server.journal.received) == len(HOSTILE)
+        for text, mail in zip(HOSTILE, server.journal.received, strict=True):
+            note = hostile_letter(text).note
+            assert mail["recipients"] == ["a@example.org"]
+            assert sorted(name for name, _ in mail["headers"]) == sorted(MAIL_HEADERS)
+            assert mail["subject"] == subject(note)
+            assert mail["text"].replace("\r\n", "\n").rstrip("\n") == plain(note)
+
+    async def test_a_webhook_takes_every_one(self, receiver):
+        """The body is JSON, the headers hold, and the signature fits the id as it was sent."""
+        config = WebhookConfig(url=receiver.url, secret="s3")
+        async with Sender(LOOPBACK, tls=PAIR.client()) as sender:
+            for text in HOSTILE[::4]:
+                await send("webhook", config, hostile_letter(text), Outlets(sender))
+        for got in receiver.journal.received:
+            assert json.loads(got["body"])["type"] == "monitor.error"
+            assert "Subject" not in got["headers"]
+            Webhook(b"s3").verify(got["body"], got["headers"])

@@ -6,9 +6,10 @@ import hashlib
 import socket
 import ssl
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import parseaddr
+from email.header import Header
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
 
@@ -47,17 +48,21 @@ async def send(config: EmailConfig, letter: Letter, outlets: Outlets) -> Reply:
         raise _failure(error, server) from None
 
 
-def compose(config: EmailConfig, letter: Letter, sender: str) -> EmailMessage:
-    """The message, the same on every attempt: whoever gets it twice can tell by its Message-ID."""
-    message = EmailMessage(policy=SMTP)
+def compose(config: EmailConfig, letter: Letter, sender: str) -> MIMEMultipart:
+    """The message, the same on every attempt: whoever gets it twice can tell by its Message-ID.
+
+    Not an EmailMessage: folding a long subject, it doubles spaces, and it reads `=?utf-8?…?=` in a name as encoding.
+    """
+    message = MIMEMultipart("alternative")
     message["From"] = sender
     message["To"] = ", ".join(config.to)
-    message["Subject"] = subject(letter.note)
-    message["Date"] = datetime.fromtimestamp(letter.at / 1000, UTC)
+    # The stubs know str alone.
+    message["Subject"] = Header(subject(letter.note), "utf-8")  # type: ignore[assignment]
+    message["Date"] = format_datetime(datetime.fromtimestamp(letter.at / 1000, UTC))
     message["Message-ID"] = message_id(letter, sender)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies
-    message.set_content(plain(letter.note))
-    message.add_alternative(email_html(letter.note), subtype="html")
+    message.attach(MIMEText(plain(letter.note), "plain", "utf-8"))
+    message.attach(MIMEText(email_html(letter.note), "html", "utf-8"))
     return message
 
 
@@ -68,7 +73,7 @@ def message_id(letter: Letter, sender: str) -> str:
 
 
 async def _hand_over(
-    message: EmailMessage, config: EmailConfig, server: SmtpServer, sock: socket.socket, tls: ssl.SSLContext
+    message: MIMEMultipart, config: EmailConfig, server: SmtpServer, sock: socket.socket, tls: ssl.SSLContext
 ) -> Reply:
     client = aiosmtplib.SMTP(
         hostname=server.host,
