@@ -64,6 +64,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "downtime": ("Downtime: {}", "Простой: {}"),
     "reason": ("Reason: {}", "Причина: {}"),
     "event": ("Event: {}", "Событие: {}"),
+    "monitor": ("Monitor: {}", "Монитор: {}"),
     "attempts": ("Attempts: {}", "Попыток: {}"),
     "span": ("From {} to {}", "С {} до {}"),
     "extended": (
@@ -71,6 +72,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Сроки продлены: из-за этого никто не считается пропавшим.",
     ),
 }
+
+REASONS: Mapping[str, tuple[str, str]] = {
+    "gone": ("the receiver answered 410", "получатель ответил 410"),
+    "failing": ("no success for 5 days", "ни одной удачной доставки за 5 дней"),
+}
+"""Why a webhook was disabled; the words that its event gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +150,17 @@ def _disabled(fact: Fact, data: Mapping[str, Any], language: Language, link: str
     webhook = data.get("webhook")
     about = webhook if isinstance(webhook, Mapping) else data
     name = line(str(about.get("name") or about.get("id") or "?"))
-    details = [_word("reason", language, line(str(data["reason"]), 300))] if data.get("reason") else []
-    return Note(_in(TITLES[fact.type], language).format(name=name), tuple(details), "", link)
+    reason = str(data.get("reason") or "")
+    words = _in(REASONS[reason], language) if reason in REASONS else line(reason, 300)
+    details = (_word("reason", language, words),) if words else ()
+    return Note(_in(TITLES[fact.type], language).format(name=name), details, "", link)
 
 
 def _dead_letter(fact: Fact, data: Mapping[str, Any], language: Language, link: str) -> Note:
     name = line(str(data.get("name") or data.get("target") or "?"))
     details = [
         _word(word, language, line(str(data[key])))
-        for word, key in (("event", "event_type"), ("attempts", "attempts"))
+        for word, key in (("event", "event_type"), ("monitor", "monitor"), ("attempts", "attempts"))
         if data.get(key)
     ]
     error = block(str(data.get("error") or "")[:QUOTE_LIMIT])

@@ -115,6 +115,10 @@ class TestWords:
         """They name the target and the reason."""
         payload = '{"webhook": {"id": 7, "name": "crm"}, "reason": "410 Gone"}'
         assert both("webhook.disabled", payload)[0] == "⛔ Webhook crm was disabled.\nReason: 410 Gone"
+        payload = '{"webhook": {"id": 7, "name": "crm"}, "reason": "gone"}'
+        assert (
+            both("webhook.disabled", payload)[1] == "⛔ Вебхук crm отключён.\nПричина: получатель ответил 410"
+        )
         payload = (
             '{"target": "webhook:7", "event_type": "payment.completed", "attempts": 8, "error": "timeout"}'
         )
