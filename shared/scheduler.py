@@ -77,9 +77,9 @@ async def reclaim(pump: Pump, shard: int, kind: str, group: str) -> None:
             calm_until = loop.time() + CALM_AFTER_OUTAGE
             continue
         if lost:
-            log.warning("scheduler.reclaimed", targets=len(lost), first=lost[0])
+            log.warning("scheduler.reclaimed", claims=len(lost), worker=lost[0].worker)
             metrics.RECLAIMED.labels(group).inc(len(lost))
-            pump.wake(lost)
+            pump.wake({claim.target for claim in lost})
 
 
 async def measure(store: Store, kind: str, group: str) -> None:

@@ -49,8 +49,8 @@ async def reclaim(
     orphaned: Callable[[Claim], bool] = lambda _: False,
     suspect_after_ms: int = SUSPECT_AFTER_MS,
     now: int | None = None,
-) -> list[str]:
-    """Puts back the claims of vanished workers; returns the targets that have something to do again.
+) -> list[Claim]:
+    """Puts back the claims of vanished workers and returns them.
 
     `orphaned` tells of a living worker's claim that it does not know of: the answer to its claim was lost. Any number
     of processes may race, the record's compare-and-set lets one win.
@@ -60,7 +60,7 @@ async def reclaim(
     lost = [claim for claim in suspects if claim.worker not in living or orphaned(claim)]
     if lost:
         await record(store, [_verdict(store, claim) for claim in lost], now=now)
-    return sorted({claim.target for claim in lost})
+    return lost
 
 
 async def _suspects(

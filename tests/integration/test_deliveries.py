@@ -182,7 +182,7 @@ async def test_a_living_workers_claims_stay(store):
     await take(store, worker="w1")
     assert await workers.reclaim(store, 0, "webhook", now=T + 10_000) == []
     await workers.retire(store, "w1")
-    assert await workers.reclaim(store, 0, "webhook", now=T + 10_000) == [HOOK]
+    assert len(await workers.reclaim(store, 0, "webhook", now=T + 10_000)) == 1
     assert await due(store) == T + 10_000
 
 
@@ -199,7 +199,7 @@ async def test_a_claim_whose_answer_was_lost_comes_back(store):
         orphaned=lambda claim: (claim.target, claim.number, claim.epoch) not in known,
         now=T + 10_000,
     )
-    assert lost == [HOOK]
+    assert [claim.number for claim in lost] == [second.number]
     assert [d.number for d in (await take(store, now=T + 10_000)).deliveries] == [second.number]
 
 
