@@ -77,9 +77,6 @@ DETECTION_LAG: Final = Histogram(
 DETECTIONS: Final = Counter(
     "mishpulse_detections", "Deaths by what found them: hint (expiry event) or sweep (the ledger)", ["by"]
 )
-SWEEP_SECONDS: Final = Histogram(
-    "mishpulse_sweep_seconds", "Duration of one sweep over the deadlines", buckets=ATTEMPT_BUCKETS
-)
 LAST_SWEEP: Final = Gauge(
     "mishpulse_last_sweep_timestamp_seconds",
     "When a sweep last ended (Unix time); time() minus this is the sweep's age",

@@ -6,7 +6,7 @@ import structlog
 
 from services.watchdog.expiry import listen
 from services.watchdog.sweep import sweep
-from shared import metrics, stream_upkeep
+from shared import keys, metrics, stream_upkeep
 from shared.connection import Store
 from shared.settings import Settings
 
@@ -27,14 +27,17 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def keep_trimming(store: Store, stop: asyncio.Event) -> None:
-    """Trims the event streams until `stop` is set."""
+    """Trims the event streams, and counts the monitors by the way, until `stop` is set."""
     while not stop.is_set():
+        monitors = 0
         for shard in range(store.shards):
             try:
                 await stream_upkeep.trim(store, shard)
+                monitors += await store.redis.zcard(keys.deadlines(shard))
             except Exception as error:  # noqa: BLE001 - trimming late is harmless, not trimming at all is not
                 metrics.count_redis_error(error)
                 log.warning("stream not trimmed", shard=shard, error=str(error))
+        metrics.MONITORS.set(monitors)
         try:
             async with asyncio.timeout(TRIM_EVERY):
                 await stop.wait()
