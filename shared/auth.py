@@ -95,6 +95,11 @@ async def authenticate(store: Store, token: str, admin_token: str = "") -> ApiTo
     return await _read(store, hash_token(token))
 
 
+async def by_hash(store: Store, token_hash: str) -> ApiToken | None:
+    """The API token of this hash, None when it was revoked."""
+    return await _read(store, token_hash)
+
+
 async def _read(store: Store, token_hash: str) -> ApiToken | None:
     fields: dict[str, str] = await store.redis.hgetall(keys.api_token(token_hash))  # type: ignore[misc]
     if not fields:

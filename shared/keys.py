@@ -43,8 +43,13 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{c}:telemetry:pruned` | string | 1 min | collector | shops without a monitor were looked for |
 | `mp:{c}:replay:<hash>` | string | 21 min | collector | a telemetry body that was accepted |
 | `mp:{c}:ticket:<hash>` | string | 30 s | webhooks | a ticket for `/ws`: the token it stands for |
+| `mp:{c}:session:<hash>` | string | 7 days | shared | a session of the pages: the token it stands for |
+| `mp:{c}:wrong:<hash>` | string | 1 min | admin | wrong tokens at the sign-in, by address |
+| `mp:{c}:pages` | hash | - | admin | slug of a public status page → JSON |
+| `mp:{c}:processes` | hash | - | shared | process → JSON of when it was last seen; dropped after a day |
 """
 
+import hashlib
 import zlib
 
 SLUG_BUCKETS = 16_384
@@ -151,6 +156,8 @@ CHANNELS = "mp:{c}:channels"
 WEBHOOKS = "mp:{c}:webhooks"
 TELEMETRY = "mp:{c}:telemetry"
 TELEMETRY_PRUNED = "mp:{c}:telemetry:pruned"
+STATUS_PAGES = "mp:{c}:pages"
+PROCESSES = "mp:{c}:processes"
 
 
 def worker(worker_id: str) -> str:
@@ -175,3 +182,12 @@ def replay(digest: str) -> str:
 
 def ticket(digest: str) -> str:
     return f"mp:{{c}}:ticket:{digest}"
+
+
+def session(digest: str) -> str:
+    return f"mp:{{c}}:session:{digest}"
+
+
+def wrong_tokens(address: str) -> str:
+    """By the address's hash, for an address is the client's own text behind a careless proxy."""
+    return f"mp:{{c}}:wrong:{hashlib.sha256(address.encode()).hexdigest()[:32]}"

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope as AsgiScope
 
+from shared import sessions
 from shared.auth import ApiToken, Scope, authenticate
 from shared.connection import UNAVAILABLE, Store
 from shared.errors import Conflict, NotFound
@@ -158,7 +159,10 @@ _api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The sam
 
 
 def requires(scope: Scope) -> Callable[..., Awaitable[ApiToken]]:
-    """A dependency: the API token of the request; 401 without a valid one, 403 when it lacks `scope`."""
+    """A dependency: the API token of the request; 401 without a valid one, 403 when it lacks `scope`.
+
+    The session of our own pages counts as its token; what it changes must carry its CSRF token in `X-CSRF-Token`.
+    """
 
     async def check(
         request: Request,
@@ -166,6 +170,8 @@ def requires(scope: Scope) -> Callable[..., Awaitable[ApiToken]]:
         api_key: Annotated[str | None, Depends(_api_key)],
     ) -> ApiToken:
         text = bearer.credentials if bearer else api_key
+        if not text and sessions.COOKIE in request.cookies:
+            return await _signed_in(request, scope)
         if not text:
             raise HTTPException(
                 401, "send a token: Authorization: Bearer <token>", headers={"WWW-Authenticate": "Bearer"}
@@ -178,6 +184,21 @@ def requires(scope: Scope) -> Callable[..., Awaitable[ApiToken]]:
         return token
 
     return check
+
+
+async def _signed_in(request: Request, scope: Scope) -> ApiToken:
+    """The token behind the request's session."""
+    admin_token = settings_of(request).admin_token
+    session = await sessions.find(store_of(request), request.cookies, admin_token)
+    if session is None:
+        raise HTTPException(401, "the session has ended: sign in again", headers={"WWW-Authenticate": "Bearer"})
+    if request.method not in sessions.SAFE_METHODS and not sessions.is_genuine(
+        session, request.headers.get(sessions.CSRF_HEADER, "")
+    ):
+        raise HTTPException(403, f"send the page's CSRF token in {sessions.CSRF_HEADER}")
+    if not session.token.allows(scope):
+        raise HTTPException(403, f"this token lacks the scope {scope}")
+    return session.token
 
 
 def client_address(scope: AsgiScope, trusted: Sequence[Network]) -> str:

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from services.webhooks import events_api, history, subscriptions_api, tickets
-from services.webhooks.guests import Sessions
+from services.webhooks.guests import signed_in
 from services.webhooks.keyring import open_box
 from services.webhooks.live import Live
 from services.webhooks.subscriptions import Webhooks
@@ -41,12 +41,9 @@ class WebhooksApp:
         return self.api.openapi()
 
 
-def create_app(store: Store, settings: Settings, sessions: Sessions | None = None) -> WebhooksApp:
-    """The webhooks service; ConfigError when there is no key for the webhooks' secrets.
-
-    `sessions` lets those who are signed in to our own pages listen without a token.
-    """
-    live = Live(store, settings, sessions)
+def create_app(store: Store, settings: Settings) -> WebhooksApp:
+    """The webhooks service; ConfigError when there is no key for the webhooks' secrets."""
+    live = Live(store, settings, signed_in(settings.admin_token))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from shared import keys
 from shared.auth import ApiToken, authenticate
 from shared.connection import Store
+from shared.sessions import COOKIE, find
 
 TICKET_SECONDS: Final = 30
 TICKET_PREFIX: Final = "mpt_"
@@ -64,7 +65,7 @@ async def admit(
         if token is None:
             return Refusal("this token is not known here")
         return _by_token(store, token) if token.allows(SCOPE) else Refusal("this token lacks the scope read")
-    if sessions is not None and asked.cookies:
+    if sessions is not None and COOKIE in asked.cookies:
         if not is_ours(asked.headers.get("origin", ""), asked.headers.get("host", ""), public_url):
             return Refusal("a session may listen from our own pages only")
         return await sessions(store, asked.cookies) or Refusal("the session has ended: sign in again")
@@ -85,6 +86,22 @@ def is_ours(origin: str, host: str, public_url: str) -> bool:
     """Whether a page of `origin` is ours: of the host that it connects to, or of the public URL."""
     netloc = urlsplit(origin).netloc.lower() if origin.startswith(("http://", "https://")) else ""
     return bool(netloc) and netloc in {host.lower(), urlsplit(public_url).netloc.lower()}
+
+
+def signed_in(admin_token: str) -> Sessions:
+    """Lets those who are signed in to our own pages listen; `admin_token` is the one of the settings."""
+
+    async def guest(store: Store, cookies: Mapping[str, str]) -> Guest | None:
+        session = await find(store, cookies, admin_token)
+        if session is None or not session.token.allows(SCOPE):
+            return None
+
+        async def valid() -> bool:
+            return await find(store, cookies, admin_token) is not None
+
+        return Guest(f"session:{session.csrf}", valid)
+
+    return guest
 
 
 def _by_token(store: Store, token: ApiToken) -> Guest:
