@@ -62,7 +62,7 @@ def _facts(incident: Incident, monitor: Monitor, beats: list[Heartbeat]) -> list
         at=iso(incident.opened) or "", kind="transition", status=incident.status, reason=incident.reason
     )
     facts.append((incident.opened, 1, opening))
-    if incident.closed is None and monitor.since > incident.opened and monitor.status != incident.status:
+    if incident.closed is None and monitor.status != incident.status:
         later = Entry(at=iso(monitor.since) or "", kind="transition", status=monitor.status)
         facts.append((monitor.since, 1, later))
     if incident.closed is not None:
