@@ -191,7 +191,9 @@ async def _signed_in(request: Request, scope: Scope) -> ApiToken:
     admin_token = settings_of(request).admin_token
     session = await sessions.find(store_of(request), request.cookies, admin_token)
     if session is None:
-        raise HTTPException(401, "the session has ended: sign in again", headers={"WWW-Authenticate": "Bearer"})
+        raise HTTPException(
+            401, "the session has ended: sign in again", headers={"WWW-Authenticate": "Bearer"}
+        )
     if request.method not in sessions.SAFE_METHODS and not sessions.is_genuine(
         session, request.headers.get(sessions.CSRF_HEADER, "")
     ):
