@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from services.webhooks import event_log, subscriptions
+from services.webhooks import event_log, subscriptions, trial
 from services.webhooks.cursor import START
 from services.webhooks.subscription import Webhook, covered, time_of
 from shared import deliveries, delivery_history, keys, scripts
@@ -78,7 +78,11 @@ async def _redeliver(store: Store, target: str, since: int) -> int:
         above = f"({numbers[-1]}"
         found = await delivery_history.read_many(store, target, [int(number) for number in numbers])
         failed = [
-            old for old in found if (old.finished or old.created) >= since and old.redelivered_as is None
+            old
+            for old in found
+            if (old.finished or old.created) >= since
+            and old.redelivered_as is None
+            and old.meta != trial.META
         ]
         total += len(await deliveries.redeliver(store, failed)) if failed else 0
     return total
