@@ -5,9 +5,12 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from shared import settings
 
@@ -120,3 +123,29 @@ def test_lock_holds_versions_and_hashes_only(name: str):
     pins = re.split(r"\n(?=\S)", text.strip())
     pattern = re.compile(r"[a-z0-9-]+==\S+( ; [^\\]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\\n)?)+")
     assert [pin for pin in pins if not pattern.fullmatch(pin)] == []
+
+
+def test_locks_satisfy_the_project():
+    """A dependency that pyproject.toml names is pinned at a version that it admits; `make lock` does it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pins = {
+        name: dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-test.lock")
+    }
+    wanted = {
+        "requirements.lock": [
+            *project["project"]["dependencies"],
+            *project["project"]["optional-dependencies"]["apprise"],
+            *project["build-system"]["requires"],
+        ],
+        "requirements-test.lock": project["dependency-groups"]["test"],
+    }
+    wrong = [
+        (name, line)
+        for name, lines in wanted.items()
+        for line, requirement in ((line, Requirement(line)) for line in lines)
+        if not requirement.specifier.contains(pins[name].get(canonicalize_name(requirement.name), "0"))
+    ]
+    assert wrong == []
+    shared = set(pins["requirements.lock"]) & set(pins["requirements-test.lock"])
+    assert {name for name in shared if len({pins[lock][name] for lock in pins}) > 1} == set()
