@@ -1,14 +1,11 @@
 """The admin's FastAPI app."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from services.admin import channels, incidents, monitors, tokens
-from shared.auth import ensure_admin_token
 from shared.body_limit import BodyLimit
 from shared.connection import Store
 from shared.secrets import load_key
@@ -17,19 +14,8 @@ from shared.web import create_api
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
-    """The admin; ConfigError when there is no key for the channels' secrets.
-
-    Its lifespan prints the admin token that it makes on the first start, unless the settings name one.
-    """
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        token = None if settings.admin_token else await ensure_admin_token(store)
-        if token:
-            print(f"Admin token (shown once): {token}", flush=True)  # noqa: T201 - the one way to learn it
-        yield
-
-    app = create_api("MishPulse admin", store, settings, lifespan)
+    """The admin; ConfigError when there is no key for the channels' secrets."""
+    app = create_api("MishPulse admin", store, settings)
     app.state.box = load_key(
         settings.secret_key, Path(settings.secret_key_file) if settings.secret_key_file else None, create=True
     )
