@@ -17,7 +17,7 @@ Vector = tuple[Position, ...]
 """A position in every shard."""
 
 START: Final[Position] = (0, 0)
-_ID: Final = re.compile(r"(\d{1,15})-(\d{1,15})")
+_ID: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 MARK: Final = "v"
 
 

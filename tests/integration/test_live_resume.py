@@ -26,8 +26,8 @@ RECONNECTS = 200
 async def produce(store: Store, count: int, browser: "Browser", reconnects: int) -> None:
     """Events in small batches, spread evenly over the browser's reconnections."""
     for start in range(0, count, 20):
-        while browser.connections * count < start * reconnects:
-            await asyncio.sleep(0.001)
+        wanted = start * reconnects / count
+        await wait_until(lambda: browser.connections >= wanted, "it reconnects", 20)  # noqa: B023 - at once
         batch = [NewEvent("user.created", f'{{"n": {i}}}', f"e{i}") for i in range(start, start + 20)]
         await events.emit(store, batch)
 
