@@ -55,7 +55,7 @@ GONE: dict[int | str, dict[str, Any]] = {
 async def pull_events(
     webhook_id: WebhookId,
     store: StoreDep,
-    after: Annotated[str, Query(max_length=20_000, description="the cursor after which to go on")] = "",
+    after: Annotated[str, Query(max_length=10_000, description="the cursor after which to go on")] = "",
     limit: Limit = 50,
 ) -> Response:
     """The events of a webhook's type after a cursor, from the oldest kept without one. Each shard's are in order."""
