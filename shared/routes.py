@@ -11,6 +11,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         "/api/heartbeat/*",
         "/api/status",
         "/api/fleet",
+        "/api/fleet/shops",
         "/api/ingest",
         "/heartbeat",
         "/events",

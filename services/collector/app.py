@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from services.collector import documentation, events, fleet, heartbeats, status, telemetry
+from services.collector import documentation, events, fleet, heartbeats, shops, status, telemetry
 from services.collector.dialects import Answer, Dialect
 from services.collector.dialects.bearer import BearerDialect
 from services.collector.dialects.ping import PingDialect
@@ -68,6 +68,8 @@ def create_app(store: Store, settings: Settings) -> Collector:
 
     api = web.create_api("MishPulse collector", store, settings, lifespan)
     api.state.beats = beats
-    for router in (events.routes(), telemetry.routes(), fleet.routes(settings), status.routes(settings)):
+    for router in (events.routes(), telemetry.routes()):
         api.include_router(router)
+    for readable in (fleet, shops, status):
+        api.include_router(readable.routes(settings))
     return Collector(api, beats, store, settings)

@@ -1,4 +1,4 @@
-"""`POST /heartbeat` and `GET /api/fleet` as shops and people see them."""
+"""`POST /heartbeat`, `GET /api/fleet` and `/api/fleet/shops` as shops and people see them."""
 
 import asyncio
 import json
@@ -317,3 +317,40 @@ async def test_the_fleet_is_as_public_as_the_status_list(store: Store) -> None:
         assert (await served.client.get("/api/fleet", headers=headers)).status_code == 403
         headers = {"Authorization": f"Bearer {await served.token('read')}"}
         assert (await served.client.get("/api/fleet", headers=headers)).status_code == 200
+
+
+async def test_the_shops_show_their_success_counts(collector: Collector) -> None:
+    """One row per shop by domain: versions, status, last report, and what its client counted."""
+    told = {"sent": 3, "skipped": 70, "failed": 1}
+    await send(collector, dumps(report("b.example", telemetry=told, bot_username="b_bot")))
+    await send(collector, dumps(report("a.example", telemetry={"sent": -1, "skipped": "x"})))
+    await send(collector, dumps(report("gone.example")))
+    await monitors.delete(
+        collector.store, await collector.read((await kept(collector, "gone.example"))["monitor"])
+    )
+    answer = (await collector.client.get("/api/fleet/shops")).json()
+    assert [answer[name] for name in ("total", "limit", "offset")] == [2, 50, 0]
+    first, second = answer["items"]
+    assert (first["domain"], first["telemetry"]) == ("a.example", None)
+    assert (second["domain"], second["telemetry"], second["bot_username"]) == ("b.example", told, "b_bot")
+    assert second["versions"]["module_version"] == report()["module_version"]
+    assert second["status"] == "alive"
+    assert second["monitor_id"] == (await kept(collector, "b.example"))["monitor"]
+    assert second["last_seen"].endswith("Z")
+    assert second["reported_at"].endswith("Z")
+
+
+async def test_the_shops_come_in_pages(collector: Collector) -> None:
+    """`limit`, `offset`, `status` and `q` choose; `total` counts what was chosen."""
+    for number in range(3):
+        await send(collector, dumps(report(f"{number}.example")))
+    await scripts.pause_monitor(collector.store, (await kept(collector, "1.example"))["monitor"], "pause")
+
+    async def chosen(**query: object) -> tuple[list[str], int]:
+        answer = (await collector.client.get("/api/fleet/shops", params=query)).json()
+        return [shop["domain"] for shop in answer["items"]], answer["total"]
+
+    assert await chosen(limit=1, offset=1) == (["1.example"], 3)
+    assert await chosen(status="paused") == (["1.example"], 1)
+    assert await chosen(q="2.EX") == (["2.example"], 1)
+    assert (await collector.client.get("/api/fleet/shops", params={"status": "ill"})).status_code == 422
