@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from shared import keys, metrics, scripts, stream_upkeep
 from shared.connection import UNAVAILABLE, Store, is_away
@@ -90,8 +90,7 @@ async def _run(reader: Reader) -> None:
             await _handle(reader, await _read(reader))
             pause = 0.0
         except Exception as error:  # noqa: BLE001 - a consumer never exits
-            if str(error).startswith("NOGROUP"):
-                await _heal(reader)
+            if str(error).startswith("NOGROUP") and await _heal(reader):
                 continue
             pause = await _wait_out(reader, error, pause)
 
@@ -107,18 +106,18 @@ async def _wait_out(reader: Reader, error: BaseException, pause: float) -> float
     return pause
 
 
-async def _heal(reader: Reader) -> None:
-    """Creates the group where it stood: at its stored position, or from the beginning."""
+async def _heal(reader: Reader) -> bool:
+    """Creates the group where it stood: at its stored position, or from the beginning; False when it cannot yet."""
     redis = reader.store.redis
     try:
         position = await redis.get(keys.group(reader.shard, reader.group)) or "0"
         await redis.xgroup_create(keys.events(reader.shard), reader.group, position, mkstream=True)
         log.warning("stream.group_created", group=reader.group, shard=reader.shard, position=position)
-    except ResponseError as error:
+    except (RedisError, *UNAVAILABLE) as error:  # what escaped here would end the consumer for good
         if not str(error).startswith("BUSYGROUP"):
-            raise
-    except UNAVAILABLE as error:
-        await _wait_out(reader, error, 0.0)
+            log.warning("stream.group_not_created", group=reader.group, shard=reader.shard, error=repr(error))
+            return False
+    return True
 
 
 async def _read(reader: Reader) -> list[Entry]:

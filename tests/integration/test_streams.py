@@ -269,3 +269,20 @@ async def test_consumers_that_ended_are_tidied_away(store):
     await asyncio.sleep(0.03)
     assert await stream_upkeep.tidy(store, 0, "g", idle_ms=10) == 1
     assert [c["name"] for c in await store.redis.xinfo_consumers(EVENTS, "g")] == ["holding"]
+
+
+async def test_a_group_that_cannot_be_created_yet_is_created_later(store):
+    """A server that is full refuses to create it; the consumer waits until there is room again."""
+    log = Log()
+    await publish(store, 1)
+    await store.redis.config_set("maxmemory", "1")
+    try:
+        async with consuming(store, log) as task:
+            reader = streams.Reader(store, 0, "notifier", "c", log)
+            assert not await streams._heal(reader), "the server is not full"
+            await asyncio.wait([task], timeout=0.5)
+            assert not task.done()
+            await store.redis.config_set("maxmemory", "0")
+            await wait_until(lambda: log.seen == ["1"], "the group is made and read")
+    finally:
+        await store.redis.config_set("maxmemory", "0")
