@@ -81,7 +81,8 @@ class Dispatcher:
         records = await self._store.redis.hmget(keys.TELEMETRY, domains)  # type: ignore[misc]
         found = {}
         for domain, record in zip(domains, records, strict=True):
-            version = json.loads(record)["report"].get(TRAIT) if record else None
+            # A shop is reserved before its first report is kept, and its first events come in between.
+            version = json.loads(record).get("report", {}).get(TRAIT) if record else None
             if version:
                 found[domain] = str(version)
         return found

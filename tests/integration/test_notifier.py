@@ -79,6 +79,18 @@ async def test_an_error_reaches_a_channel_and_its_event_is_acknowledged(
     assert "disk full" in body["text"]
 
 
+async def test_a_shop_without_a_report_yet_is_told_of(store: Store, server: Server, key_file: Path) -> None:
+    """Its first events come before its first report is kept; they are messages at once, not poison."""
+    async with Receiver() as receiver:
+        channel = await add_channel(
+            store, key_file, "webhook", {"url": receiver.url}, events=("monitor.created",)
+        )
+        await store.redis.hset(keys.TELEMETRY, "shop.example", json.dumps({"monitor": "reserved"}))  # type: ignore[misc]
+        await monitor(store, "shop.example", tags=("telemetry",))
+        async with running(store, server.url, key_file):
+            await wait_until(lambda: delivered(store, channel, 1), "the message")
+
+
 async def delivered(store: Store, channel: Channel, count: int) -> bool:
     return await store.redis.zcard(keys.of_target(0, "done", channel.target)) == count
 
