@@ -1,0 +1,186 @@
+"""Live messages/s to WebSocket clients, beside a bare broadcast loop on the same server and the same clients.
+
+    python bench/live.py [clients] [events]
+
+Goal (DESIGN 8): at least 0.60 of the bare loop with 1,000 clients.
+"""
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+import uvicorn
+import uvloop
+from ground import TOKEN, fresh_store, process, table
+
+from services.webhooks.app import create_app
+from services.webhooks.live_messages import event_text
+from shared import events
+from shared.connection import Store, connect
+from shared.events import Event, NewEvent
+from shared.settings import Settings
+
+PAYLOAD = events.canonical({"order": 4711, "customer": "somebody", "items": [{"sku": "a", "n": 1}] * 5})
+HANDSHAKE = (
+    "GET /ws?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class Counting(asyncio.Protocol):
+    """A client that counts frames and keeps nothing."""
+
+    def __init__(self, on_frames: Any) -> None:
+        self.on_frames, self.buffer, self.open = on_frames, b"", False
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(HANDSHAKE.format(token=TOKEN).encode())
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self.buffer + data
+        place, frames = 0, 0
+        if not self.open:
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0:
+                self.buffer = buffer
+                return
+            self.open, place = True, end + 4
+        while len(buffer) - place >= 4:
+            length = buffer[place + 1]
+            size = 4 + (buffer[place + 2] << 8 | buffer[place + 3]) if length == 126 else 2 + length
+            if len(buffer) - place < size:
+                break
+            place += size
+            frames += 1
+        self.buffer = buffer[place:]
+        if frames:
+            self.on_frames(frames)
+
+
+def serve(pipe: Any, app: Any) -> None:
+    """uvicorn as our processes run it."""
+    config = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        lifespan="on",
+        backlog=2048,
+    )
+
+    async def run() -> None:
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn says it by this alone
+            await asyncio.sleep(0.01)
+        pipe.send(server.servers[0].sockets[0].getsockname()[1])
+        await task
+
+    uvloop.run(run())
+
+
+class Bare:
+    """Accepts WebSockets, greets each, and sends every text to all of them when `/go` is asked."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts, self.sends = texts, []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "hello"})
+            self.sends.append(send)
+            await receive()
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            for text in self.texts:
+                for one in self.sends:
+                    await one({"type": "websocket.send", "text": text})
+                await asyncio.sleep(0)
+        else:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+def run_bare(pipe: Any, texts: list[str]) -> None:
+    serve(pipe, Bare(texts))
+
+
+def run_ours(pipe: Any, settings: Settings) -> None:
+    serve(pipe, create_app(Store(connect(settings.redis_url)), settings))
+
+
+async def measure(port: int, clients: int, expected: int, start: Any) -> float:
+    """Messages per second from `start()` until every client has all of them."""
+    loop = asyncio.get_running_loop()
+    count, changed = 0, asyncio.Event()
+
+    def on_frames(frames: int) -> None:
+        nonlocal count
+        count += frames
+        changed.set()
+
+    async def reach(wanted: int) -> None:
+        async with asyncio.timeout(120):
+            while count < wanted:
+                changed.clear()
+                await changed.wait()
+
+    transports = []
+    for _ in range(clients):
+        transport, _ = await loop.create_connection(lambda: Counting(on_frames), "127.0.0.1", port)
+        transports.append(transport)
+    await reach(clients)
+    count = 0
+    began = time.perf_counter()
+    await start()
+    await reach(clients * expected)
+    took = time.perf_counter() - began
+    for transport in transports:
+        transport.abort()
+    return clients * expected / took
+
+
+async def main(clients: int, count: int) -> None:
+    event = Event(
+        "e" * 20, "user.created", int(time.time() * 1000), "1700000000000-1", 0, {"payload": PAYLOAD}
+    )
+    texts = [event_text(event, ((1_700_000_000_000, i),)) for i in range(count)]
+
+    async def go(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /go HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    async with fresh_store() as (store, settings):
+
+        async def emit() -> None:
+            for begin in range(0, count, 100):
+                part = range(begin, min(begin + 100, count))
+                await events.emit(
+                    store, [NewEvent("user.created", PAYLOAD, f"{'e' * 14}{i:06}") for i in part]
+                )
+
+        with process(run_bare, texts) as port:
+            bare = await measure(port, clients, count, lambda: go(port))
+        with process(run_ours, settings) as port:
+            ours = await measure(port, clients, count, emit)
+    table(
+        f"live messages to {clients:,} clients, n = {count} events = {clients * count:,} messages",
+        [
+            ("bare broadcast loop", f"{bare:,.0f}/s"),
+            ("from the stream to every client", f"{ours:,.0f}/s"),
+            ("ratio (goal 0.60)", f"{ours / bare:.2f}"),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    numbers = [int(text) for text in sys.argv[1:]]
+    uvloop.run(main(numbers[0] if numbers else 1_000, numbers[1] if len(numbers) > 1 else 300))
