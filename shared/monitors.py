@@ -5,11 +5,15 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from shared import keys, scripts
 from shared.auth import hash_token
 from shared.connection import Store
 from shared.errors import Conflict, NotFound
 from shared.model import Monitor, from_hash, new_monitor_id, new_token, slugify
+
+log = structlog.get_logger(__name__)
 
 PAGE = 500
 """Monitors read in one round trip: about a millisecond of Redis' time."""
@@ -106,16 +110,19 @@ async def get(store: Store, monitor_id: str) -> Monitor:
 
 
 async def get_many(store: Store, ids: Sequence[str]) -> list[Monitor]:
-    """The monitors of `ids` in that order; those that do not exist are left out."""
+    """The monitors of `ids` in that order; those that do not exist, or whose record is damaged, are left out."""
     async with store.redis.pipeline(transaction=False) as pipe:
         for monitor_id in ids:
             pipe.hgetall(keys.monitor(store.shard_of(monitor_id), monitor_id))
         answers: list[dict[str, str]] = await pipe.execute()
-    return [
-        from_hash(monitor_id, fields)
-        for monitor_id, fields in zip(ids, answers, strict=True)
-        if "status" in fields
-    ]
+    found = []
+    for monitor_id, fields in zip(ids, answers, strict=True):
+        if "status" in fields:
+            try:
+                found.append(from_hash(monitor_id, fields))
+            except (KeyError, ValueError):
+                log.exception("a monitor's record is damaged", monitor=monitor_id)
+    return found
 
 
 async def fields(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:

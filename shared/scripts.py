@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -28,6 +28,7 @@ BROKEN: Final = -2
 NOTHING_DUE: Final = -1
 PUT_OFF: Final = -2
 NEEDS_JUDGEMENT: Final = -3
+DAMAGED: Final = -4
 
 STALE_AFTER_MS: Final = 1_000
 """A stamp older than this says that nobody listens: four missed stamps, and half of the gap that is credited."""
@@ -78,8 +79,7 @@ def monitor_keys(store: Store, monitor_id: str, token_hash: str) -> MonitorKeys:
     return MonitorKeys(shard, monitor_id, token_hash, names)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """One heartbeat on its way to Redis; `message` is at most 10,000 bytes of UTF-8."""
 
     monitor: MonitorKeys

@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from services.watchdog.transitions import declare
-from shared.connection import UNAVAILABLE, Store
+from shared.connection import Store
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ async def listen(store: Store, stop: asyncio.Event) -> None:
         try:
             await _request_events(store)
             await _follow(store, stop)
-        except (RedisError, *UNAVAILABLE) as error:
+        except Exception as error:  # noqa: BLE001 - hints may be lost, but must not take the sweep with them
             log.warning("expiry events are lost for now; the sweep goes on", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):

@@ -18,6 +18,9 @@ Finder = Literal["hint", "sweep"]
 BATCH = 64
 """Deaths declared in one script call: about 3 ms of Redis' time, so that heartbeats pass in between."""
 
+PUT_OFF_MS = 60_000
+"""A monitor that cannot be judged is looked at again after this, as in `declare.lua`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rearm:
@@ -39,11 +42,10 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
         batch = ids[start : start + BATCH]
         now, results = await scripts.declare(store.redis, shard, dict.fromkeys(batch, ""))
         dead += _count(results, by)
-        pending = [
-            monitor_id
-            for monitor_id, result in zip(batch, results, strict=False)
-            if result == scripts.NEEDS_JUDGEMENT
-        ]
+        found = list(zip(batch, results, strict=False))
+        pending = [monitor_id for monitor_id, result in found if result == scripts.NEEDS_JUDGEMENT]
+        for monitor_id in [one for one, result in found if result == scripts.DAMAGED]:
+            log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
         if pending:
             dead += await _judge_schedules(store, shard, pending, now, by)
     return dead
@@ -63,8 +65,8 @@ async def _judge_schedules(store: Store, shard: int, ids: Sequence[str], now: in
     gaps = [(int(start), int(end)) for start, _, end in (member.partition("-") for member in members)]
     newest = max((end for _, end in gaps), default=0)
     verdicts = {}
-    for monitor in await monitors.get_many(store, ids):
-        verdict = judge(monitor, now, gaps)
+    judged = _judge_all(await monitors.get_many(store, ids), now, gaps)
+    for monitor, verdict in judged:
         seen = monitor.seen or 0
         if verdict is None:
             verdicts[monitor.id] = f"{monitor.gen}:{seen}:{newest}"
@@ -77,10 +79,26 @@ async def _judge_schedules(store: Store, shard: int, ids: Sequence[str], now: in
                 deadline=verdict.deadline,
                 base=verdict.base,
             )
+    left = dict.fromkeys(set(ids) - {monitor.id for monitor, _ in judged}, now + PUT_OFF_MS)
+    if left:  # deleted meanwhile, which this leaves as it is, or damaged
+        await store.redis.zadd(keys.deadlines(shard), left, xx=True, gt=True)
     if not verdicts:
         return 0
     _, results = await scripts.declare(store.redis, shard, verdicts)
     return _count(results, by)
+
+
+def _judge_all(
+    found: Sequence[Monitor], now: int, gaps: Sequence[tuple[int, int]]
+) -> list[tuple[Monitor, Rearm | None]]:
+    """The verdict on each; one that cannot be judged is left out, for it must not hold up all others."""
+    judged = []
+    for monitor in found:
+        try:
+            judged.append((monitor, judge(monitor, now, gaps)))
+        except Exception:
+            log.exception("a monitor cannot be judged; tried again in a minute", monitor=monitor.id)
+    return judged
 
 
 def judge(monitor: Monitor, now: int, gaps: Sequence[tuple[int, int]]) -> Rearm | None:

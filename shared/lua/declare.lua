@@ -3,18 +3,18 @@
 -- ARGV  1 the stamp is stale after this many ms; then two per item: monitor id, verdict ('' none yet, else
 --       <gen>:<seen>:<end of the newest gap> as seen by the watchdog that judged a cron schedule)
 -- Returns {now, [per item: the lag in ms of a death, or -1 nothing to do, -2 put off by a gap, -3 a cron schedule
---         has to be judged]}; while the stamp is stale {now, []}
+--         has to be judged, -4 its record is broken: put off, so that it holds up nobody]}; while the stamp is stale {now, []}
 -- Emits monitor.dead
 --@include clock
 --@include monitor
 --@include transition
-if now - (tonumber(redis.call('GET', KEYS[5])) or 0) > tonumber(ARGV[1]) then return {now, {}} end
+if math.abs(now - (tonumber(redis.call('GET', KEYS[5])) or 0)) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
 local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
 
 -- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
 local function credit(m, deadline)
-  local from, base = math.max(m.seen, m.base), nil
+  local from, base = math.max(m.seen, m.base, tonumber(m.started) or 0), nil
   local touching = 0
   while gaps[touching + 1] and tonumber(string.match(gaps[touching + 1], '%-(%d+)$')) > from do touching = touching + 1 end
   for i = touching, 1, -1 do
@@ -57,6 +57,8 @@ for i = 1, (#ARGV - 1) / 2 do
   local key = 3 + 3 * i
   local k = {monitor = KEYS[key + 1], pulse = KEYS[key + 2], history = KEYS[key + 3],
     events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
-  results[i] = judge(k, ARGV[2 * i], ARGV[2 * i + 1])
+  local ok, result = pcall(judge, k, ARGV[2 * i], ARGV[2 * i + 1])
+  if not ok then redis.call('ZADD', KEYS[1], now + 60000, ARGV[2 * i]) end
+  results[i] = ok and result or -4
 end
 return {now, results}

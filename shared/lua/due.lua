@@ -5,7 +5,7 @@
 -- While the stamp is stale no id is returned: our own blindness is nobody's death.
 --@include clock
 local stamp = tonumber(redis.call('GET', KEYS[2])) or 0
-local stale = now - stamp > tonumber(ARGV[2])
+local stale = math.abs(now - stamp) > tonumber(ARGV[2]) -- a stamp ahead of a clock that stepped back says nothing
 local ids = {}
 if not stale then ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1]) end
 local first = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%d', now), '(inf', 'WITHSCORES', 'LIMIT', 0, 1)

@@ -16,5 +16,12 @@ if gap > tonumber(ARGV[1]) then
 else
   gap = 0
 end
-redis.call('SET', KEYS[1], string.format('%d', math.max(now, last or 0)))
+if last and last > now then -- the clock stepped back: a gap that ends ahead would excuse every silence until then
+  for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now), '+inf')) do
+    local from = string.match(ahead, '^%d+')
+    redis.call('ZREM', KEYS[2], ahead)
+    if tonumber(from) < now then redis.call('ZADD', KEYS[2], now, from .. '-' .. string.format('%d', now)) end
+  end
+end
+redis.call('SET', KEYS[1], string.format('%d', now))
 return gap

@@ -2,15 +2,18 @@
 -- KEYS  1 monitor, 2 deadlines, 3 pulse, 4 events
 -- ARGV  1 monitor id, 2 emit the event (1 or 0), then field, value, …
 -- Returns 1, or 0 when there is no such monitor
--- Emits monitor.updated
+-- Emits monitor.updated; nothing when every field is so already, as after the same call whose answer was lost
 --@include clock
 --@include monitor
 --@include transition
 local before = read(KEYS[1])
 if not before then return 0 end
+local changed = false
 for i = 3, #ARGV, 2 do
+  if (redis.call('HGET', KEYS[1], ARGV[i]) or '') ~= ARGV[i + 1] then changed = true end
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
+if not changed then return 1 end
 redis.call('HINCRBY', KEYS[1], 'gen', 1)
 local m = read(KEYS[1])
 local moved = m.timeout ~= before.timeout or m.grace ~= before.grace or m.schedule ~= before.schedule

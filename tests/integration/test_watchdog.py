@@ -204,3 +204,60 @@ async def test_a_dropped_subscription_is_taken_up_again(store: Store) -> None:
 async def now_ms(store: Store) -> int:
     seconds, micros = await store.redis.time()
     return seconds * 1000 + micros // 1000
+
+
+async def test_a_gap_before_a_run_began_does_not_excuse_it(store: Store) -> None:
+    """A run counts from its start: what we missed earlier is no reason to wait longer for its end."""
+    now = await now_ms(store)
+    await store.redis.zadd(keys.gaps(0), {f"{now - 60_000}-{now - 30_000}": now - 30_000})
+    monitor, _ = await monitors.create(store, NewMonitor(name="backup", timeout=600_000, grace=50))
+    target = scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "start")])
+    async with listening(store), running(store):
+        await wait_until(lambda: deaths(store), "the death")
+
+
+async def test_a_clock_that_stepped_back_leaves_no_blindness_ahead(store: Store) -> None:
+    """Neither a stamp nor a gap that lies ahead excuses a silence, and nothing is declared before the next stamp."""
+    ahead = await now_ms(store) + 86_400_000
+    await store.redis.set(keys.ingest(0), ahead)
+    await store.redis.zadd(keys.gaps(0), {f"{ahead - 86_400_000 - 5_000}-{ahead}": ahead})
+    monitor_id = await beaten(store, timeout=1)
+    assert (await scripts.due(store.redis, 0, 10)).stale
+    assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1] == []
+    async with listening(store), running(store):
+        await wait_until(lambda: deaths(store), "the death")
+    gaps = await store.redis.zrange(keys.gaps(0), 0, -1, withscores=True)
+    assert len(gaps) == 1, "what was missed until now is still known"
+    assert gaps[0][1] < ahead - 80_000_000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"started": "yesterday", "status": "alive"},
+        {"schedule": "* * * * *", "timezone": "Nowhere/Town"},
+        {"schedule": "* * * * *", "created": "once"},
+    ],
+)
+async def test_a_damaged_record_holds_up_no_other_monitor(store: Store, damage: dict[str, str]) -> None:
+    """Whatever is wrong with it, the monitors due after it are declared, and it is looked at again in a minute."""
+    broken = await beaten(store, timeout=1)
+    await store.redis.hset(keys.monitor(0, broken), mapping=damage)  # type: ignore[misc]
+    if damage.get("started"):
+        await store.redis.set(keys.history(0, broken), "no hash")
+    await store.redis.zadd(keys.deadlines(0), {broken: 1})
+    other = await beaten(store, timeout=1)
+    async with listening(store), running(store):
+        await wait_until(lambda: deaths(store), "the death")
+    assert await deaths(store) == [other]
+    assert await store.redis.zscore(keys.deadlines(0), broken) > await now_ms(store) + 30_000
+
+
+async def test_a_change_that_changes_nothing_is_no_event(store: Store) -> None:
+    """A call repeated because its answer was lost finds everything done: one event, one generation."""
+    monitor_id = await beaten(store, timeout=60_000)
+    for _ in range(2):
+        await scripts.update_monitor(store, monitor_id, {"name": "other", "grace": "5"})
+    entries = await store.redis.xrange(keys.events(0))
+    assert [fields["type"] for _, fields in entries].count("monitor.updated") == 1
