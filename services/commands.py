@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from services.console import channels, monitors, status, tokens
+from services.console import webhooks as webhooks_verbs
 from shared.errors import ConfigError, PulseError
 from shared.version import version
 
@@ -15,7 +17,6 @@ app = typer.Typer(
     name="mishpulse",
     help="MishPulse: notices which of your programs fell silent, and tells you.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     Wrong arguments, `--help` and the like end in typer's own SystemExit.
     """
     try:
-        app(list(arguments))
+        app(list(arguments), prog_name="mishpulse")
     except PulseError as error:
         for line in str(error).splitlines():
             print(f"mishpulse: {line}", file=sys.stderr)  # noqa: T201 - what the operator reads
@@ -91,10 +92,11 @@ def collector(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     _http("collector", host, port)
 
 
-@app.command()
-def webhooks(host: Host = "127.0.0.1", port: Port = 8000) -> None:
-    """The service of webhook subscriptions and live WebSockets."""
-    _http("webhooks", host, port)
+@webhooks_verbs.app.callback()
+def webhooks(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """The service of webhook subscriptions and live WebSockets; with a verb: the webhooks themselves."""
+    if context.invoked_subcommand is None:
+        _http("webhooks", host, port)
 
 
 @app.command()
@@ -159,3 +161,11 @@ def health() -> None:
     if answer.status != 200:
         raise PulseError(answer.read(200).decode(errors="replace"))
     typer.echo("ready")
+
+
+app.add_typer(monitors.app, name="monitors")
+app.add_typer(channels.app, name="channels")
+app.add_typer(webhooks_verbs.app, name="webhooks")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(tokens.events, name="events")
+status.register(app)

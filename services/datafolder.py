@@ -3,7 +3,7 @@
 appendonlydir/   Valkey's append-only file: everything that must survive
 secret.key       encrypts the secrets in it; without this file they are lost
 demo.token       the demo monitor's token, so that `--demo` prints the same line each time
-run/             of the running group: socket, locks, metrics; worthless once it ended
+run/             of the running group: socket, locks, metrics, addresses; worthless once it ended
 """
 
 import contextlib
@@ -27,10 +27,16 @@ class DataFolder:
         self.runtime = path / "run"
         self.metrics = self.runtime / "metrics"
         self._pid_file = self.runtime / "pid"
+        self._where_file = self.runtime / "where"
 
     def was_killed(self) -> bool:
         """Whether the last group here did not end by itself, or still runs."""
         return self._pid_file.exists()
+
+    def note_addresses(self, redis_url: str, http_url: str) -> None:
+        """Tells the command line's other verbs where the group's Redis and its port are."""
+        self._where_file.touch(mode=0o600)
+        self._where_file.write_text(f"{redis_url}\n{http_url}\n")
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -58,6 +64,7 @@ class DataFolder:
             try:
                 yield
             finally:
+                self._where_file.unlink(missing_ok=True)
                 self._pid_file.unlink(missing_ok=True)
         finally:
             os.close(lock)

@@ -180,6 +180,7 @@ class Group:
         self.screen.starting()
         if self.valkey:
             await self._start_valkey(self.valkey)
+        self.folder.note_addresses(self.settings.redis_url, self.screen.url)
         store = await process.open_reachable(self.settings)
         try:
             await self._first_start(store)
