@@ -2,17 +2,31 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import get_args
 
 from shared import metrics, scripts
 from shared.connection import Store
-from shared.scripts import Beat
+from shared.scripts import IGNORED, Beat, Kind
 
 BATCH = 256
 """Heartbeats in one call: about 3 ms of Redis' time at most, so that no other client waits long."""
 
 IN_FLIGHT = 2
 """Calls under way per shard: one is being run by Redis while the next is gathered and written."""
+
+
+RECORDED = {kind: metrics.HEARTBEATS.labels(kind) for kind in get_args(Kind)}
+
+
+def _count(batch: Sequence[tuple[Beat, asyncio.Future[int]]], answers: Sequence[int]) -> None:
+    """Counts a batch at once: one increment per heartbeat would cost a tenth of its whole time."""
+    counts = Counter(beat.kind for (beat, _), answer in zip(batch, answers, strict=True) if answer > 0)
+    for kind, count in counts.items():
+        RECORDED[kind].inc(count)
+    if ignored := answers.count(IGNORED):
+        metrics.HEARTBEATS_IGNORED.inc(ignored)
 
 
 class Batcher:
@@ -65,6 +79,7 @@ class Batcher:
                     future.set_exception(error)
         else:
             metrics.BATCH_SECONDS.observe(time.perf_counter() - started)
+            _count(batch, answers)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)

@@ -3,13 +3,13 @@
 Plain ASGI: a FastAPI route with its dependencies costs more than everything below together.
 """
 
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 import orjson
 import structlog
 from redis.exceptions import RedisError
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 from services.collector.batching import Batcher
 from services.collector.limits import UnknownTokens
@@ -32,7 +32,6 @@ ACTIONS: Final[dict[str, Kind]] = {"start": "start", "fail": "error", "log": "lo
 
 
 REASONS: Final = {403: "unknown_token", 413: "too_large", 429: "limited"}
-RECORDED: Final = {kind: metrics.HEARTBEATS.labels(kind) for kind in get_args(Kind)}
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -183,37 +182,30 @@ class Heartbeats:
         Raises redis-py's errors while Redis is away: nothing was acknowledged then.
         """
         result = await self._batcher.submit(Beat(monitor, kind, post, rid, message))
-        if result > 0:
-            RECORDED[kind].inc()
-            return scripts.RECORDED
-        if result == scripts.IGNORED:
-            metrics.HEARTBEATS_IGNORED.inc()
-        return result
+        return scripts.RECORDED if result == scripts.CHANGED else result
 
     async def beat(
         self, scope: Scope, token: str, kind: Kind, *, post: bool, rid: str = "", message: str = ""
     ) -> MonitorKeys:
         """Resolves the token and records the heartbeat; Refused when the token is nobody's (any more)."""
         for _ in range(2):  # a cached token that was moved is looked up once more
-            monitor = await self.resolve(token)
+            monitor = self._known.get(token) or await self.resolve(token)
             if monitor is None:
                 break
-            result = await self.submit(monitor, kind, post=post, rid=rid, message=message)
-            if result == scripts.BROKEN:
-                raise Refused(500, "this monitor's record is damaged; the log of the collector names it")
-            if result != scripts.UNKNOWN_TOKEN:
+            result = await self._batcher.submit(Beat(monitor, kind, post, rid, message))
+            if result >= scripts.IGNORED:
                 return monitor
+            if result == scripts.BROKEN:
+                log.error("the record of a monitor is damaged", monitor=monitor.monitor_id)
+                raise Refused(500, "this monitor's record is damaged; the log of the collector names it")
             self._known.pop(token, None)
         raise self.refuse_unknown(scope)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers `GET`, `HEAD` and `POST /api/heartbeat/{token}[/start|/fail|/log|/{exit status}]`."""
-        start, body = await self.respond(scope, receive)
-        await send(start)
-        await send(body)
-
     async def respond(self, scope: Scope, receive: Receive) -> tuple[Message, Message]:
-        """The answer to one request; errors become theirs here, without a framework."""
+        """The answer to `GET`, `HEAD` or `POST /api/heartbeat/{token}[/start|/fail|/log|/{exit status}]`.
+
+        Errors become their answers here, without a framework.
+        """
         try:
             method = scope["method"]
             if method not in ("POST", "GET", "HEAD"):
