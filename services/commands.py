@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.console import channels, monitors, status, tokens
+from services.console import apply, channels, monitors, status, tokens
 from services.console import webhooks as webhooks_verbs
 from shared.errors import ConfigError, PulseError
 from shared.version import version
@@ -169,3 +169,4 @@ app.add_typer(webhooks_verbs.app, name="webhooks")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(tokens.events, name="events")
 status.register(app)
+apply.register(app)

@@ -86,7 +86,11 @@ class LocalApi:
             "client": None,
             "server": None,
         }
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except Exception:  # answered with 500 and logged already
+            if not told:
+                raise
         return told[0]["status"], b"".join(message.get("body", b"") for message in told[1:])
 
     def close(self) -> None:
