@@ -100,6 +100,9 @@ async def serve(
             app,
             http="httptools",
             ws="websockets-sansio",
+            # Compressing costs each live client 300 KB and each message its own deflate.
+            ws_per_message_deflate=False,
+            ws_max_size=1 << 20,
             lifespan="on" if lifespan else "off",
             log_config=None,
             access_log=False,

@@ -51,19 +51,19 @@ def before(ms: int) -> Position:
 
 async def ends(store: Store) -> Vector:
     """The position of each shard's newest event, kept or not."""
-    return tuple([(await _bounds(store, shard))[1] for shard in range(store.shards)])
+    return tuple([(await bounds(store, shard))[1] for shard in range(store.shards)])
 
 
 async def first_kept(store: Store, vector: Vector) -> Vector | None:
     """The nearest positions from which nothing is missing, or None when nothing is missing after `vector`."""
     moved = []
     for shard, position in enumerate(vector):
-        reaches, _ = await _bounds(store, shard)
+        reaches, _ = await bounds(store, shard)
         moved.append(max(reaches, position))
     return None if tuple(moved) == vector else tuple(moved)
 
 
-async def _bounds(store: Store, shard: int) -> tuple[Position, Position]:
+async def bounds(store: Store, shard: int) -> tuple[Position, Position]:
     """Where a shard's stream begins (everything after it is there) and ends."""
     try:
         info = await store.redis.xinfo_stream(keys.events(shard))

@@ -225,7 +225,7 @@ async def test_webhook(webhook_id: WebhookId, store: StoreDep, hints: Hints) -> 
 @router.post(
     "/{webhook_id}/recover",
     dependencies=CHANGE,
-    responses=errors(400, 401, 403, 404, 422, 503),
+    responses=errors(400, 401, 403, 404, 413, 422, 503),
 )
 async def recover(webhook_id: WebhookId, body: RecoverIn, store: StoreDep, hints: Hints) -> RecoveredOut:
     """Delivers all that failed or was missed since a time, oldest first. It bears being asked twice."""

@@ -189,8 +189,9 @@ class Hub:
         start = position[shard]
         events, following = await event_log.read(self.store, shard, start, up_to=aim)
         # Asked after reading: what was trimmed in between is told of as well.
-        kept = await event_log.first_kept(self.store, position)
-        if kept is not None:
+        begins, _ = await event_log.bounds(self.store, shard)
+        if begins > start:
+            kept = moved(position, shard, begins)
             await client.send(_message(gap(position, kept)))
             position = kept
         for event in events:

@@ -80,7 +80,7 @@ async def _answer(store: Store, webhook: Webhook) -> WebhookOut:
     return shown(webhook, stats)
 
 
-@router.post("", status_code=201, dependencies=CHANGE, responses=errors(400, 401, 403, 422, 503))
+@router.post("", status_code=201, dependencies=CHANGE, responses=errors(400, 401, 403, 413, 422, 503))
 async def create_webhook(body: WebhookIn, store: StoreDep, box: Box) -> WebhookOut:
     """Makes a webhook: from now on every event of its type is posted to its URL."""
 
@@ -149,7 +149,7 @@ async def get_webhook(webhook_id: WebhookId, store: StoreDep) -> WebhookOut:
     return await _answer(store, await subscriptions.get(store, webhook_id))
 
 
-@router.patch("/{webhook_id}", dependencies=CHANGE, responses=errors(400, 401, 403, 404, 422, 503))
+@router.patch("/{webhook_id}", dependencies=CHANGE, responses=errors(400, 401, 403, 404, 413, 422, 503))
 async def change_webhook(webhook_id: WebhookId, body: WebhookChange, store: StoreDep, box: Box) -> WebhookOut:
     """Changes what is sent; absent fields stay. The event type cannot change: make another webhook for that."""
     given = body.model_fields_set
@@ -187,7 +187,7 @@ async def delete_webhook(webhook_id: WebhookId, store: StoreDep) -> Response:
 
 
 @router.post(
-    "/{webhook_id}/rotate-secret", dependencies=CHANGE, responses=errors(400, 401, 403, 404, 422, 503)
+    "/{webhook_id}/rotate-secret", dependencies=CHANGE, responses=errors(400, 401, 403, 404, 413, 422, 503)
 )
 async def rotate_secret(
     webhook_id: WebhookId,

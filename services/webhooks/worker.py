@@ -69,7 +69,8 @@ async def _upkeep(store: Store, box: SecretBox) -> None:
     """Moves secrets to the newest key and lets the ledger follow the records, at the start and every minute."""
     while True:
         try:
-            await subscriptions.reseal(store, box)
+            if count := await subscriptions.reseal(store, box):
+                log.info("webhooks.resealed", webhooks=count)
             for webhook_id in await subscriptions.load(store):
                 await subscriptions.align(store, webhook_id)
         except Exception as error:  # noqa: BLE001 - the next minute is the remedy

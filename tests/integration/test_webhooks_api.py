@@ -6,7 +6,7 @@ from webhooks_api import make, webhooks_client
 
 from services.webhooks import subscriptions
 from shared import auth, keys
-from shared.connection import Store
+from shared.connection import Store, connect
 
 FIELDS = {
     "id", "name", "url", "event_type", "is_active", "description", "created_at", "updated_at",
@@ -248,3 +248,24 @@ async def test_a_front_end_of_another_origin_may_ask(store: Store):
         bad = await api.options("/webhooks/1", headers={"Origin": "https://other.example", **ask})
     assert good.headers["access-control-allow-origin"] == "https://front.example"
     assert "access-control-allow-origin" not in bad.headers
+
+
+async def test_a_body_that_is_too_large_is_refused(api: httpx.AsyncClient):
+    """413 above 1 MiB, before anything is read into memory."""
+    body = {"name": "x" * 2_000_000, "url": "http://example.com/", "event_type": "a.b"}
+    assert (await api.post("/webhooks", json=body)).status_code == 413
+
+
+async def test_without_redis_it_says_so(store: Store):
+    """503 with Retry-After and a sentence, wherever Redis is needed."""
+    nowhere = Store(connect("unix:///nowhere"))
+    async with webhooks_client(nowhere) as api:
+        for method, path in (
+            ("GET", "/webhooks"),
+            ("GET", "/webhooks/1/events"),
+            ("POST", "/webhooks/1/test"),
+        ):
+            answer = await api.request(method, path)
+            assert answer.status_code == 503, path
+            assert answer.headers["Retry-After"]
+            assert answer.json()["detail"]

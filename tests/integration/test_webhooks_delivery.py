@@ -14,6 +14,7 @@ from shared.connection import Store
 from shared.deliveries import Delivery
 from shared.events import NewEvent
 from shared.pump import Report
+from shared.schema import open_store
 from shared.secrets import new_key
 
 
@@ -355,3 +356,31 @@ async def test_without_its_key_nothing_goes_out_unsigned(
         (one,) = await wait_until(failed, "the attempt fails")
     assert "PULSE_SECRET_KEY" in one["error_message"]
     assert (one["status"], receiver.journal.received) == ("pending", [])
+
+
+async def test_with_several_shards_everything_works_alike(store: Store, receiver: Receiver):
+    """Ids stay unique integers that name their delivery; events of every shard arrive; recover reads all of them."""
+    await store.redis.flushall()
+    sharded = await open_store(store.redis, 5)
+    async with webhooks_client(sharded) as api:
+        for _ in range(4):
+            await make(api, f"{receiver.url}/hook")
+        async with working(sharded):
+            for number in range(12):
+                await emit(sharded, f"e{number}")
+            await wait_until(lambda: len(receiver.journal.received) == 48, "all arrive")
+            ids = []
+            for webhook_id in range(1, 5):
+                items = await finished(api, 12, webhook_id)
+                assert {one["event_id"] for one in items} == {f"e{number}" for number in range(12)}
+                ids += [one["id"] for one in items]
+                detail = await api.get(f"/webhooks/{webhook_id}/deliveries/{items[0]['id']}")
+                assert detail.json()["event_id"] == items[0]["event_id"]
+            await api.patch("/webhooks/1", json={"is_active": False})
+            for number in range(12, 24):
+                await emit(sharded, f"e{number}")
+            await api.patch("/webhooks/1", json={"is_active": True})
+            recovered = (await api.post("/webhooks/1/recover", json={"since": "2020-01-01"})).json()
+            assert recovered["missed"] == 12
+            await finished(api, 24)
+    assert len(set(ids)) == len(ids) == 48
