@@ -2,8 +2,8 @@
 
     python bench/retention.py [deliveries]
 
-What an event was already delivered is remembered for 60 s, so memory grows with the rate for that long: the last
-sample is compared with the first one after 60 s.
+Which events were delivered is remembered for 60 s, so memory grows with the rate for that long. The run is therefore
+spread over 100 s, and the last sample is compared with the first one after 60 s.
 
 The deliveries go through the ledger and the pump with a sender that answers at once; every tenth fails for good until
 1,000 dead letters are kept, which are not trimmed for 30 days and so are made before the first sample.
@@ -28,6 +28,7 @@ TARGET = "webhook:1"
 DEAD = 1_000
 STEPS = 20
 REMEMBERED_S = 60
+SPREAD_S = 100
 PAYLOAD = '{"order": 4711, "customer": "somebody", "text": "' + "x" * 300 + '"}'
 
 
@@ -72,6 +73,7 @@ async def main(count: int) -> None:
         for step in range(1, STEPS + 1):
             await deliver(store, pump, done, count // STEPS)
             done += count // STEPS
+            await asyncio.sleep(max(0.0, began + SPREAD_S * step / STEPS - time.monotonic()))
             samples.append(await memory(store))
             at = time.monotonic() - began
             if at > REMEMBERED_S and not level:
