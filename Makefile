@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint pytest client-test bench chaos routes lock compose-test clean
+.PHONY: help install run test lint pytest client-test bench routes lock compose-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,11 +48,8 @@ pytest: $(VENV)/.tested ## the tests alone; ARGS go to pytest
 client-test: $(VENV)/.tested ## the tests of client/, which runs without MishPulse
 	cd client && $(abspath $(BIN))/pytest $(ARGS)
 
-bench: $(VENV)/.tested ## the measurements of docs/decisions.md; ratios taken in one run
-	$(BIN)/python -m bench $(ARGS)
-
-chaos: $(VENV)/.tested ## the long failure tests
-	$(BIN)/pytest tests/chaos $(ARGS)
+bench: $(VENV)/.tested ## the measurements, one after another; ROW=ingest runs one
+	$(BIN)/python bench $(ROW)
 
 compose-test: $(VENV)/.tested ## docker-compose.yml, end to end, with a real engine
 	$(BIN)/python tests/flows/compose/story.py $(ARGS)
