@@ -16,6 +16,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
 | `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |
 | `mp:{s}:token:<sha256>` | string | - | shared | a monitor token's hash → monitor id |
+| `mp:{s}:reserving:<sha256>` | string | 1 min | shared | the monitor that is being given this token |
 | `mp:{s}:slugs:<bucket>` | hash | - | shared | monitor id → slug, in 16,384 buckets by slug |
 | `mp:{s}:once:<hash>` | string | 1 day | collector | an idempotency key that was accepted |
 | `mp:{s}:group:<name>` | string | - | shared | the last id a consumer group has acknowledged in order |
@@ -98,6 +99,10 @@ def gaps(shard: int) -> str:
 
 def token(shard: int, token_hash: str) -> str:
     return f"mp:{{{shard}}}:token:{token_hash}"
+
+
+def reserving(shard: int, token_hash: str) -> str:
+    return f"mp:{{{shard}}}:reserving:{token_hash}"
 
 
 def slugs(shards: int, slug: str) -> str:

@@ -1,5 +1,6 @@
 """The admin's monitors: made, found, changed, paused and muted through the API."""
 
+import asyncio
 import time
 
 import httpx
@@ -9,6 +10,7 @@ from admin_api import admin_client
 from shared import keys, monitors, scripts
 from shared.auth import hash_token
 from shared.connection import Store
+from shared.errors import NotFound
 from shared.monitors import NewMonitor
 
 
@@ -369,3 +371,35 @@ async def test_a_monitor_keeps_its_channels_when_one_of_them_is_gone(api: httpx.
     assert (await api.patch(url, json={"channels": [4, 5]})).status_code == 422
     monitor, _ = await monitors.create(store, NewMonitor(name="by other means"))
     assert (await api.get(f"/api/monitors/{monitor.id}")).json()["channels"] == "*"
+
+
+async def test_of_racing_creations_with_one_token_one_wins(api: httpx.AsyncClient, store: Store):
+    """Also when the second comes between the first one's reservation and its monitor; the winner's token works."""
+    body = {"name": "twin", "token": "the-one"}
+    answers = await asyncio.gather(*(api.post("/api/monitors", json=body) for _ in range(20)))
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 19]
+    (made,) = (answer.json() for answer in answers if answer.status_code == 201)
+    assert await monitors.find_by_token(store, hash_token("the-one")) == made["id"]
+    assert len(await monitors.all_ids(store)) == 1
+
+
+async def test_a_late_deletion_leaves_the_token_of_its_successor(api: httpx.AsyncClient, store: Store):
+    """A deletion repeated after the token went to another monitor takes nothing from that one."""
+    old = await monitors.get(store, (await make(api, token="the-one"))["id"])
+    await monitors.delete(store, old)
+    successor = await make(api, token="the-one")
+    with pytest.raises(NotFound):
+        await monitors.delete(store, old)
+    assert await monitors.find_by_token(store, hash_token("the-one")) == successor["id"]
+
+
+async def test_a_deletion_whose_answer_was_lost_takes_token_and_slug_along(
+    api: httpx.AsyncClient, store: Store
+):
+    """Neither stays behind though the repeated call finds no monitor: a ping would make it anew under its old id."""
+    old = await monitors.get(store, (await make(api, name="Backup"))["id"])
+    await scripts.delete_monitor(store, old.id)
+    with pytest.raises(NotFound):
+        await monitors.delete(store, old)
+    assert await monitors.find_by_slug(store, "backup") == []
+    assert await store.redis.exists(keys.token(0, old.token_hash)) == 0
