@@ -10,7 +10,9 @@ local function create(a, key, told)
   local base = 4 * tonumber(ARGV[a])
   local queue, pending, seen, hash = KEYS[base - 2], KEYS[base - 1], KEYS[base], KEYS[base + 1]
   local n, event, at = ARGV[a + 1], ARGV[a + 2], now + tonumber(ARGV[a + 8])
-  if redis.call('HEXISTS', hash, 'deleted') == 1 or redis.call('EXISTS', key) == 1 then return 0 end
+  if redis.call('HEXISTS', hash, 'deleted') == 1 then return 0 end
+  local made = redis.call('HGET', key, 'event') -- the same call again, because its answer was lost
+  if made then return made == event and 1 or 0 end
   if ARGV[a + 9] ~= '1' and redis.call('ZADD', seen, 'NX', now, event) == 0 then return 0 end
   redis.call('HSET', key, 'target', ARGV[2 + tonumber(ARGV[a])], 'event', event, 'type', ARGV[a + 3],
     'payload', ARGV[a + 4], 'at', ARGV[a + 5], 'created', now, 'status', 'pending', 'next', at, 'attempt', 0,
