@@ -6,8 +6,11 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import get_args
 
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from shared import metrics, scripts
-from shared.connection import Store
+from shared.connection import Store, is_away
 from shared.scripts import IGNORED, Beat, Kind
 
 BATCH = 256
@@ -16,6 +19,11 @@ BATCH = 256
 IN_FLIGHT = 2
 """Calls under way per shard: one is being run by Redis while the next is gathered and written."""
 
+WAITING = 20_000
+"""Heartbeats that may wait per shard: a second of what a process takes. Memory stays bounded, and a client is better
+off with an answer now than with one after it has gone."""
+
+log = structlog.get_logger(__name__)
 
 RECORDED = {kind: metrics.HEARTBEATS.labels(kind) for kind in get_args(Kind)}
 
@@ -33,7 +41,8 @@ class Batcher:
     """Hands heartbeats to Redis together and each caller its own answer.
 
     A heartbeat waits for the end of the loop turn it arrived in, or for a place among the calls under way; under load
-    that is when the batches grow, by themselves.
+    that is when the batches grow, by themselves. When a call finds Redis away, all who wait are told so at once:
+    none waits longer than one call may take, and none is recorded long after its client gave up.
     """
 
     def __init__(self, store: Store) -> None:
@@ -52,6 +61,9 @@ class Batcher:
         if queue is None:
             queue = self._waiting[shard] = deque()
             self._in_flight[shard] = 0
+        if len(queue) >= WAITING:
+            future.set_exception(RedisConnectionError("too many heartbeats wait for the store"))
+            return future
         queue.append((beat, future))
         if shard not in self._scheduled and self._in_flight[shard] < IN_FLIGHT:
             self._scheduled.add(shard)
@@ -74,6 +86,10 @@ class Batcher:
         try:
             answers = await scripts.beat(self._store.redis, shard, [beat for beat, _ in batch])
         except Exception as error:  # noqa: BLE001 - each caller gets it and answers 503 or 500
+            if is_away(error):
+                batch += self._waiting[shard]
+                self._waiting[shard].clear()
+            log.warning("heartbeats not accepted", shard=shard, count=len(batch), error=str(error))
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -242,6 +242,5 @@ def unavailable(error: Exception) -> tuple[Message, Message]:
     """Redis is away: nothing was accepted, the client should come again."""
     metrics.count_redis_error(error)
     metrics.REFUSED.labels("unavailable").inc()
-    log.warning("heartbeat not accepted", error=str(error))
     detail = "the store is not available; try again"
     return refusal(Refused(503, detail, {"Retry-After": web.RETRY_AFTER}))

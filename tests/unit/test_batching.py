@@ -1,0 +1,57 @@
+"""Heartbeats wait for Redis together: bounded in number and in time."""
+
+import asyncio
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from services.collector import batching
+from services.collector.batching import BATCH, IN_FLIGHT, Batcher
+from shared import scripts
+from shared.connection import Store
+from shared.scripts import Beat, MonitorKeys
+
+BEAT = Beat(MonitorKeys(0, "m", "hash", ("a", "b", "c", "d")), "ok")
+
+
+class Redis:
+    """Stands for a Redis whose answers come, or fail, when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[int] = []
+        self.outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(scripts, "beat", self.beat)
+
+    async def beat(self, _redis: object, _shard: int, beats: list[Beat]) -> list[int]:
+        self.calls.append(len(beats))
+        error = await self.outcome
+        if error:
+            raise error
+        return [scripts.RECORDED] * len(beats)
+
+
+async def test_who_waits_learns_that_redis_is_away_with_the_first_call_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A queue of many calls is not worked off one timeout after another, nor recorded after its clients gave up."""
+    redis = Redis(monkeypatch)
+    batcher = Batcher(Store(None))  # type: ignore[arg-type]
+    futures = [batcher.submit(BEAT) for _ in range(10 * BATCH)]
+    await asyncio.sleep(0)
+    redis.outcome.set_result(RedisTimeoutError("Timeout reading"))
+    answers = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 1)
+    assert all(isinstance(answer, RedisTimeoutError) for answer in answers)
+    assert redis.calls == [BATCH] * IN_FLIGHT
+
+
+async def test_more_than_may_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are recorded when Redis answers."""
+    monkeypatch.setattr(batching, "WAITING", 10)
+    redis = Redis(monkeypatch)
+    batcher = Batcher(Store(None))  # type: ignore[arg-type]
+    futures = [batcher.submit(BEAT) for _ in range(12)]
+    redis.outcome.set_result(None)
+    answers = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 1)
+    assert answers[:10] == [scripts.RECORDED] * 10
+    assert [type(answer) for answer in answers[10:]] == [RedisConnectionError] * 2
