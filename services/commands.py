@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.console import apply, channels, configuration, monitors, status, tokens
+from services.console import apply, channels, configuration, doctor, monitors, status, tokens
 from services.console import webhooks as webhooks_verbs
 from shared.errors import ConfigError, PulseError
 from shared.version import version
@@ -171,3 +171,4 @@ app.add_typer(tokens.events, name="events")
 status.register(app)
 apply.register(app)
 configuration.register(app)
+doctor.register(app)

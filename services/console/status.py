@@ -1,5 +1,6 @@
 """`mishpulse status`: how all monitors are, live on a terminal."""
 
+import contextlib
 import shutil
 import time
 from collections import Counter
@@ -43,7 +44,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """How all monitors are, worst first: a live table on a terminal, else once."""
         if out.terminal and not once and not out.as_json:
-            _watch(api, every)
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(api, every)
         else:
             out.items(worst_first(call(api, "GET", "/api/status")), COLUMNS)
 
