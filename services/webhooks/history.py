@@ -16,6 +16,7 @@ from services.webhooks.shapes import (
     Listing,
     Offset,
     Time,
+    Unset,
     WebhookId,
     plain,
 )
@@ -154,7 +155,7 @@ async def find(store: Store, webhook_id: int, delivery_id: int) -> Delivery:
 async def list_deliveries(
     webhook_id: WebhookId,
     store: StoreDep,
-    status: Annotated[Shown | None, Query(description="only in this state")] = None,
+    status: Annotated[Shown | None, Unset, Query(description="only in this state")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Response:

@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Path, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from services.webhooks.subscription import Webhook
 from shared.delivery_history import TargetStats
@@ -18,6 +18,9 @@ MAX_SECRET = 128
 MAX_DESCRIPTION = 10_000
 
 Item = TypeVar("Item")
+
+Unset = BeforeValidator(lambda value: None if value == "" else value)
+"""A filter that a form sends empty is none."""
 
 
 def _event_type(value: str) -> str:

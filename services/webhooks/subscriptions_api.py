@@ -17,6 +17,7 @@ from services.webhooks.shapes import (
     Offset,
     Secret,
     Time,
+    Unset,
     WebhookChange,
     WebhookId,
     WebhookIn,
@@ -103,7 +104,7 @@ async def list_webhooks(
     store: StoreDep,
     known: Known,
     event_type: Annotated[str | None, Query(max_length=50, description="only of this very type")] = None,
-    is_active: Annotated[bool | None, Query(description="only those that are on, or off")] = None,
+    is_active: Annotated[bool | None, Unset, Query(description="only those that are on, or off")] = None,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Listing[WebhookOut]:

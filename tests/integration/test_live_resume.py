@@ -13,6 +13,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from services.webhooks.cursor import decode
+from services.webhooks.hub import Hub
+from services.webhooks.live_client import Client
 from shared import events, keys
 from shared.connection import Store
 from shared.connection import connect as connect_redis
@@ -76,6 +78,24 @@ async def test_reconnecting_200_times_while_10000_events_pass_shows_each_once(st
         await producing
     assert browser.connections > RECONNECTS
     assert browser.seen == [f"e{i}" for i in range(EVENTS)]
+
+
+async def test_the_checker_sees_a_hub_that_forgets_to_catch_up(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """The same browser misses events as soon as a client joins without its replay: the test above can fail."""
+
+    async def join_only(hub: Hub, client: Client, _position: object) -> None:
+        hub.join(client)
+
+    monkeypatch.setattr(Hub, "catch_up", join_only)
+    async with live_app(store) as (url, _):
+        browser = Browser(url, random.Random(7))
+        while not browser.cursor:
+            await browser.visit(1)
+        producing = asyncio.create_task(produce(store, 1_000, browser, 40))
+        while browser.connections <= 41:
+            await browser.visit(1_000)
+        await producing
+    assert len(set(browser.seen)) < 1_000
 
 
 async def test_a_restarted_server_resumes_where_the_client_stood(store: Store):

@@ -57,6 +57,9 @@ async def test_lists_are_newest_first_with_filters_and_totals(api: httpx.AsyncCl
     both = {"event_type": "user.created", "is_active": "true"}
     assert [item["id"] for item in (await api.get("/webhooks", params=both)).json()["items"]] == [5, 3]
     assert (await api.get("/webhooks", params={"offset": 100})).json()["items"] == []
+    cleared = (await api.get("/webhooks", params={"event_type": "", "is_active": ""})).json()
+    assert cleared == everything
+    assert (await api.get("/webhooks/1/deliveries", params={"status": ""})).json()["total"] == 0
 
 
 async def test_patch_accepts_the_whole_form_that_a_front_end_sends_back(api: httpx.AsyncClient, store: Store):
