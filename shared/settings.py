@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     )
     secret_key_file: str = Field(default="", description="file with that key; made on first start")
 
+    collector_url: str = Field(
+        default="http://127.0.0.1:8001", description="where the pages reach the collector"
+    )
+    webhooks_url: str = Field(default="http://127.0.0.1:8002", description="where they reach the webhooks")
+
     ws_max_clients: int = Field(default=1000, ge=0, description="live clients per process")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="port of /metrics and health checks; 0: none"
@@ -93,7 +98,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must start with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}")
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "collector_url", "webhooks_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):

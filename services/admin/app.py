@@ -1,11 +1,12 @@
-"""The admin's FastAPI app."""
+"""The admin's FastAPI app, and the web pages beside it."""
 
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
-from services.admin import channels, incidents, monitors, tokens
+from services.admin import channels, incidents, monitors, status_pages, system, tokens
+from services.admin.pages.app import Beside, create_pages
 from shared.body_limit import BodyLimit
 from shared.connection import Store
 from shared.secrets import load_key
@@ -19,8 +20,9 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.state.box = load_key(
         settings.secret_key, Path(settings.secret_key_file) if settings.secret_key_file else None, create=True
     )
+    app.add_middleware(Beside, pages=create_pages(app))
     app.add_middleware(BodyLimit)
-    for resource in (monitors, incidents, channels, tokens):
+    for resource in (monitors, incidents, channels, tokens, status_pages, system):
         app.include_router(resource.router)
 
     @app.get("/api/openapi.json", tags=["about"])

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from services.admin.links import origin
 from services.admin.pages import drawings, texts, times
 from shared import sessions
 from shared.auth import Scope
@@ -39,7 +40,7 @@ HEADERS: Final = {
 }
 
 
-class Denied(PulseError):
+class Denied(PulseError):  # noqa: N818 - the word for HTTP's 403
     """The page, or the change, is not for whoever asks; the message says why."""
 
 
@@ -171,7 +172,9 @@ def about(visit: Visit) -> dict[str, Any]:
         "csrf": visit.session.csrf if visit.session else "",
         "may_change": visit.may_change,
         "path": visit.request.url.path,
-        "here": quote(visit.request.url.path + (f"?{q}" if (q := visit.request.url.query) else ""), safe=""),
+        "here_plain": _here(visit),
+        "done_word": visit.asked("done"),
+        "origin": origin(visit.request, visit.settings),
         "version": version(),
         "asset": asset,
         "ago": lambda ms: times.ago(ms, times.now_ms(), translate),
@@ -180,6 +183,12 @@ def about(visit: Visit) -> dict[str, Any]:
         "script_texts": json.dumps({key: translate(key) for key in texts.FOR_SCRIPTS}),
         "draw": drawings,
     }
+
+
+def _here(visit: Visit) -> str:
+    """The address of this page, for coming back to it; that of a form that was sent is its own page's."""
+    query = visit.request.url.query
+    return visit.request.url.path + (f"?{query}" if query and visit.request.method == "GET" else "")
 
 
 def go(path: str, done: str = "") -> Response:
@@ -208,6 +217,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["visible"] = visible
+    found.filters["tojson_plain"] = lambda value: json.dumps(value, ensure_ascii=False, indent=1)
     found.globals["DONE"] = texts.DONE
     return found
 

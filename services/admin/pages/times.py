@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 Translate = Callable[..., str]
 
+NOTHING = "\u2013"
 _STEPS = ((86_400_000, "{n} d"), (3_600_000, "{n} h"), (60_000, "{n} min"), (1000, "{n} s"))
 
 
 def now_ms() -> int:
-    """This machine's time in ms: only what a page says of "ago" depends on it."""
+    """The time of this machine in ms: only what a page says of "ago" depends on it."""
     return int(time.time() * 1000)
 
 
@@ -22,10 +23,12 @@ def parse(iso: str | None) -> int | None:
 def lasting(ms: float | None, translate: Translate) -> str:
     """A duration in its largest unit: "5 min"; below a second in ms."""
     if ms is None:
-        return "–"
+        return NOTHING
     for size, words in _STEPS:
         if ms >= size:
-            return translate(words, n=f"{ms / size:.0f}" if ms >= 10 * size else f"{ms / size:.1f}".removesuffix(".0"))
+            return translate(
+                words, n=f"{ms / size:.0f}" if ms >= 10 * size else f"{ms / size:.1f}".removesuffix(".0")
+            )
     return translate("{n} ms", n=round(ms))
 
 

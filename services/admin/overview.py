@@ -1,0 +1,89 @@
+"""Every monitor at a glance: what the list is searched, filtered, counted and sorted by, and nothing more of each."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared import keys, monitors
+from shared.connection import Store
+from shared.model import STATUSES, Status
+
+FIELDS = ("status", "tags", "name", "slug", "seen", "since")
+WORST: dict[str, int] = {"dead": 0, "error": 1, "warning": 2, "new": 3, "alive": 4, "paused": 5}
+SORTS = ("status", "name", "seen", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A monitor as lists show it; times in ms, `tags` as stored."""
+
+    id: str
+    status: Status
+    tags: str
+    name: str
+    slug: str
+    seen: int | None
+    since: int | None
+
+    @property
+    def tag_list(self) -> list[str]:
+        """Its tags."""
+        return json.loads(self.tags) if self.tags else []
+
+
+async def scan(store: Store) -> list[Row]:
+    """Every monitor, oldest first."""
+    ids = await monitors.all_ids(store)
+    found = await monitors.fields(store, ids, FIELDS)
+    return [
+        Row(one, status, tags, name or one, slug, int(seen) if seen else None, int(since) if since else None)  # type: ignore[arg-type]
+        for one, (status, tags, name, slug, seen, since) in found.items()
+    ]
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How many monitors are in each status, every status named."""
+    found = Counter(row.status for row in rows)
+    return {status: found[status] for status in STATUSES}
+
+
+def tags(rows: Sequence[Row]) -> list[str]:
+    """Every tag in use, by the alphabet."""
+    stored = {row.tags for row in rows if row.tags}
+    return sorted({tag for text in stored for tag in json.loads(text)}, key=str.casefold)
+
+
+def matching(rows: Sequence[Row], *, q: str = "", tag: str = "", status: str = "") -> list[Row]:
+    """The rows of a search; `q` is looked for in names, slugs and ids, whatever its case."""
+    wanted = q.casefold()
+    return [
+        row
+        for row in rows
+        if (not status or row.status == status)
+        and (not tag or tag in row.tag_list)
+        and (not wanted or any(wanted in text.casefold() for text in (row.name, row.slug, row.id)))
+    ]
+
+
+def ordered(rows: Sequence[Row], sort: str) -> list[Row]:
+    """The rows in an order of `SORTS`: the worst first, by name, the last heard first, the newest first."""
+    if sort == "name":
+        return sorted(rows, key=lambda row: row.name.casefold())
+    if sort == "seen":
+        return sorted(rows, key=lambda row: -(row.seen or 0))
+    if sort == "created":
+        return sorted(rows, key=lambda row: row.id, reverse=True)
+    return sorted(rows, key=lambda row: (WORST[row.status], row.name.casefold()))
+
+
+async def recent_beats(store: Store, ids: Sequence[str], count: int) -> dict[str, list[tuple[int, str]]]:
+    """The newest heartbeats of each monitor as (ms, kind), oldest first; one round trip."""
+    pipe = store.redis.pipeline(transaction=False)
+    for one in ids:
+        pipe.lrange(keys.beats(store.shard_of(one), one), 0, count - 1)
+    lists = await pipe.execute()
+    return {
+        one: [(int(words[0]), words[1]) for words in (entry.split(" ", 2) for entry in reversed(entries))]
+        for one, entries in zip(ids, lists, strict=True)
+    }
