@@ -56,6 +56,10 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 UNREADABLE = "There was an error parsing the body"
 """FastAPI's words for a body that breaks its parser: an encoding, a number without end, a nesting too deep."""
 
+NO_OBJECT = "send a JSON object, with the header Content-Type: application/json"
+NOTHING_THERE = "there is nothing at this path"
+"""Both instead of the framework's words, which do not say what to do."""
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -109,6 +113,8 @@ def sentence(found: Sequence[Any]) -> str:
     for item in found:
         place = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
         text = str(item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "model_attributes_type" or (item["type"] == "missing" and not place):
+            text = NO_OBJECT
         parts.append(f"{place}: {text}" if place else text)
     return "; ".join(parts) or "the request is not valid"
 
@@ -123,6 +129,10 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 400 and error.detail == UNREADABLE:
         return problem(422, "the body is not JSON in UTF-8")
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 404 and error.detail == "Not Found":
+        return problem(404, NOTHING_THERE, headers)
+    if error.status_code == 405:
+        return problem(405, f"this path takes {(headers or {}).get('Allow', 'another method')}", headers)
     return problem(error.status_code, str(error.detail), headers)
 
 

@@ -156,6 +156,22 @@ async def test_a_body_that_is_no_json_document_is_refused(api: httpx.AsyncClient
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        ("POST", "/api/monitors", 422, "send a JSON object, with the header Content-Type: application/json"),
+        ("GET", "/api/monitor", 404, "there is nothing at this path"),
+        ("PUT", "/api/monitors/x/pause", 405, "this path takes POST"),
+    ],
+)
+async def test_an_error_says_what_to_do(
+    api: httpx.AsyncClient, method: str, path: str, status: int, sentence: str
+):
+    """Also where only the framework noticed it: no type of content, no such path, no such method."""
+    answer = await api.request(method, path, content=b'{"name": "x"}')
+    assert (answer.status_code, answer.json()) == (status, {"detail": sentence})
+
+
 async def test_a_body_over_a_mebibyte_is_refused_before_it_is_read(api: httpx.AsyncClient):
     """413, with an announced length or in chunks without one."""
     body = b'{"name": "' + b"x" * 1_100_000 + b'"}'
