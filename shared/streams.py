@@ -112,7 +112,8 @@ async def _heal(reader: Reader) -> bool:
     try:
         position = await redis.get(keys.group(reader.shard, reader.group)) or "0"
         await redis.xgroup_create(keys.events(reader.shard), reader.group, position, mkstream=True)
-        log.warning("stream.group_created", group=reader.group, shard=reader.shard, position=position)
+        tell = log.info if position == "0" else log.warning  # new, or lost after it had read
+        tell("stream.group_created", group=reader.group, shard=reader.shard, position=position)
     except (RedisError, *UNAVAILABLE) as error:  # what escaped here would end the consumer for good
         if not str(error).startswith("BUSYGROUP"):
             log.warning("stream.group_not_created", group=reader.group, shard=reader.shard, error=repr(error))
