@@ -200,9 +200,11 @@ async def redeliver(
     """Sends a finished delivery once more, as a new one with the same event id."""
     await subscriptions.get(store, webhook_id)
     old = await find(store, webhook_id, delivery_id)
-    (new,) = await deliveries.redeliver(store, [old])
+    made = await deliveries.redeliver(store, [old])
+    if not made:  # deleted this very moment
+        raise NotFound(f"there is no webhook {webhook_id}")
     await queue.hint(hints, [old.target])
-    return plain(shown(store, webhook_id, await find(store, webhook_id, new)), 202)
+    return plain(shown(store, webhook_id, await find(store, webhook_id, made[0])), 202)
 
 
 @router.post(

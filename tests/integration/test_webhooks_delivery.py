@@ -240,6 +240,8 @@ async def test_redelivery_has_the_same_event_id_and_a_new_delivery(
     answer = await api.post(f"/webhooks/1/deliveries/{waiting['id']}/redeliver")
     assert answer.status_code == 409
     assert (await api.post("/webhooks/1/deliveries/999/redeliver")).status_code == 404
+    await store.redis.hset(keys.of_target(0, "target", "webhook:1"), "deleted", "1")
+    assert (await api.post(f"/webhooks/1/deliveries/{old['id']}/redeliver")).status_code == 404
 
 
 async def test_recover_sends_what_failed_and_what_was_missed(
