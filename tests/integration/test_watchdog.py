@@ -261,3 +261,21 @@ async def test_a_change_that_changes_nothing_is_no_event(store: Store) -> None:
         await scripts.update_monitor(store, monitor_id, {"name": "other", "grace": "5"})
     entries = await store.redis.xrange(keys.events(0))
     assert [fields["type"] for _, fields in entries].count("monitor.updated") == 1
+
+
+@pytest.mark.parametrize("change", ["no schedule", "a run"])
+async def test_a_cron_verdict_does_not_move_another_kind_of_deadline(store: Store, change: str) -> None:
+    """The schedule goes, or a run begins, while a watchdog judges: the new deadline stands."""
+    monitor_id = await beaten(store, timeout=60_000, schedule="* * * * *")
+    before = await monitors.get(store, monitor_id)
+    if change == "a run":
+        target = scripts.monitor_keys(store, monitor_id, before.token_hash)
+        await scripts.beat(store.redis, 0, [scripts.Beat(target, "start")])
+    else:
+        await scripts.update_monitor(store, monitor_id, {"schedule": ""})
+    deadline = await store.redis.zscore(keys.deadlines(0), monitor_id)
+    now = await monitors.get(store, monitor_id)
+    assert not await scripts.rearm(
+        store, monitor_id, gen=now.gen, seen=now.seen or 0, deadline=now.since + 31_536_000_000, base=0
+    )
+    assert await store.redis.zscore(keys.deadlines(0), monitor_id) == deadline
