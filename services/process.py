@@ -134,7 +134,7 @@ def _exit_late() -> None:
 
 async def _live(service: str, settings: Settings, main: Main, signals: tuple[signal.Signals, ...]) -> None:
     """Opens the store, runs `main` and the health port beside it, and closes everything in the other order."""
-    from shared import health, metrics  # noqa: PLC0415 - after run_child has chosen where metrics live
+    from shared import health, metrics, presence  # noqa: PLC0415 - after run_child has chosen where metrics live
 
     stop, ended = asyncio.Event(), asyncio.Event()
 
@@ -147,7 +147,10 @@ async def _live(service: str, settings: Settings, main: Main, signals: tuple[sig
         asyncio.get_running_loop().add_signal_handler(number, end)
     store = await open_reachable(settings)
     health.say_who(service)
-    side = [asyncio.create_task(metrics.sample_loop_lag())]
+    side = [
+        asyncio.create_task(metrics.sample_loop_lag()),
+        asyncio.create_task(presence.announce(store, service)),
+    ]
     if settings.metrics_port:
         listener = listen(settings.metrics_host, settings.metrics_port)
         probe = health.Health(store.redis)
@@ -157,7 +160,8 @@ async def _live(service: str, settings: Settings, main: Main, signals: tuple[sig
         await main(store, settings, stop)
     finally:
         ended.set()
-        side[0].cancel()
+        for task in side[:2]:
+            task.cancel()
         await asyncio.gather(*side, return_exceptions=True)
         await store.redis.aclose()
     if not stop.is_set():

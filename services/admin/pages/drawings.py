@@ -74,7 +74,7 @@ def when(ms: int | None, words: str) -> Markup:
 
 
 LEVELS = (("full", 100.0), ("good", 99.0), ("poor", 95.0))
-CELL = 14
+CELL = 18
 
 
 def level(uptime: float | None) -> str:
@@ -89,7 +89,7 @@ def grid(days: Sequence[Day]) -> Markup:
     lead = date.fromisoformat(days[0].date).weekday() if days else 0
     cells = [
         Markup(
-            '<rect class="d-{}" x="{}" y="{}" width="11" height="11" rx="2"><title>{}</title></rect>'
+            '<rect class="d-{}" x="{}" y="{}" width="15" height="15" rx="3"><title>{}</title></rect>'
         ).format(level(day.uptime), (i + lead) // 7 * CELL, (i + lead) % 7 * CELL, told(day))
         for i, day in enumerate(days)
     ]

@@ -340,7 +340,6 @@ RUSSIAN: dict[str, str] = {
     "Nothing answers": "Ничего не отвечает",
     "Nothing is watched here yet": "Здесь пока ни за чем не следят",
     "Open incidents": "Открытые инциденты",
-    "since": "с",
     "90 days: {n} uptime": "90 дней: доступность {n}",
     "Past incidents, 14 days": "Прошедшие инциденты за 14 дней",
     "None.": "Нет.",
