@@ -10,6 +10,8 @@ from shared.errors import ConfigError, Conflict, NotFound, PulseError
 PAGE: Final = 200
 """What every list of the API gives at once."""
 
+STRANGER: Final = "{path} is not answered as MishPulse does: is the address right?"
+
 Json = dict[str, Any]
 
 
@@ -36,7 +38,7 @@ def call(api: Api, method: str, path: str, body: Any = None, **query: Any) -> An
     except ValueError:
         content = None
         if status < 300:
-            raise PulseError(f"{path} answered no JSON: is this the address of MishPulse?") from None
+            raise PulseError(STRANGER.format(path=path)) from None
     if status < 300:
         return content
     raise _refusal(status, content)
@@ -56,6 +58,8 @@ def every(api: Api, path: str, **query: Any) -> Iterator[Json]:
     offset = 0
     while True:
         page = call(api, "GET", path, limit=PAGE, offset=offset, **query)
+        if not isinstance(page, dict) or "items" not in page:
+            raise PulseError(STRANGER.format(path=path))
         yield from page["items"]
         offset += PAGE
         if offset >= page["total"] or not page["items"]:

@@ -4,16 +4,21 @@ No lifespan is entered: this process must not stamp that it listens, nor feed li
 """
 
 import asyncio
+import contextlib
 import secrets
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from redis.exceptions import RedisError
+
 from services import process
-from services.composite import create_composite
+from services.composite import SERVICES, Composite
 from services.console.place import DEFAULT_URL, Direct
 from shared import logs, settings
-from shared.connection import Store
+from shared.connection import UNAVAILABLE, Store
+from shared.health import Health
 from shared.secrets import load_key
 from shared.settings import Settings
 
@@ -51,7 +56,11 @@ class LocalApi:
 
     async def _open(self) -> Store:
         store = await process.open_reachable(self._settings)
-        self._app = create_composite(store, self._settings)
+        apps = {
+            name: import_module(f"services.{name}.app").create_app(store, self._settings) for name in SERVICES
+        }
+        self._app = Composite(apps, Health(store.redis))
+        self._hints = apps["webhooks"].api.state.hints
         return store
 
     def send(self, method: str, target: str, body: bytes | None) -> tuple[int, bytes]:
@@ -95,5 +104,10 @@ class LocalApi:
 
     def close(self) -> None:
         """Ends the connections and the loop."""
-        self._runner.run(self._store.redis.aclose())
+        self._runner.run(self._end())
         self._runner.close()
+
+    async def _end(self) -> None:
+        with contextlib.suppress(RedisError, *UNAVAILABLE):
+            await self._hints.aclose(close_connection_pool=True)
+        await self._store.redis.aclose()

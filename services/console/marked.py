@@ -127,12 +127,13 @@ class _Reader:
         return self._loader.construct_object(node)
 
     def _mapping(self, node: MappingNode, place: Place, above: tuple[int, ...]) -> Mapping[str, Any]:
-        own = [key.value for key, _ in node.value if isinstance(key, ScalarNode)]
+        own: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, ScalarNode) or not key.value:
                 raise self._wrong(key, "a field's name must be a plain text")
-            if own.count(key.value) > 1:
+            if key.value in own:
                 raise self._wrong(key, f"{key.value!r} stands here twice")
+            own.add(key.value)
         self._loader.flatten_mapping(
             node
         )  # what `<<` brings in comes first, so that the node's own values win

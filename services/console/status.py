@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from services.console.api import Api, call
+from services.console.api import STRANGER, Api, call
 from services.console.output import Output, table
 from services.console.verbs import verb
 from shared.errors import PulseError
@@ -47,17 +47,24 @@ def register(app: typer.Typer) -> None:
             with contextlib.suppress(KeyboardInterrupt):
                 _watch(api, every)
         else:
-            out.items(worst_first(call(api, "GET", "/api/status")), COLUMNS)
+            out.items(worst_first(_rows(api)), COLUMNS)
+
+
+def _rows(api: Api) -> list[dict[str, Any]]:
+    rows = call(api, "GET", "/api/status")
+    if not isinstance(rows, list):
+        raise PulseError(STRANGER.format(path="/api/status"))
+    return rows
 
 
 def _watch(api: Api, every: float) -> None:
     from rich.live import Live  # noqa: PLC0415 - only on a terminal
 
-    with Live(_screen(call(api, "GET", "/api/status")), auto_refresh=False) as live:
+    with Live(_screen(_rows(api)), auto_refresh=False) as live:
         while True:
             time.sleep(every)
             try:
-                live.update(_screen(call(api, "GET", "/api/status")), refresh=True)
+                live.update(_screen(_rows(api)), refresh=True)
             except PulseError as error:
                 live.update(f"{error}; trying again", refresh=True)
 
