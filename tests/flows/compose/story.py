@@ -41,8 +41,10 @@ MONITORS: dict[str, dict] = {}
 
 
 def comes_up() -> str:
-    """`up -d --build --wait` ends with everything healthy."""
+    """`up -d --build --wait` ends with everything healthy, and nothing had to be started twice."""
     compose("up", "-d", "--build", "--wait", timeout=1200)
+    again = {known["Name"]: known["RestartCount"] for known in map(inspected, containers())}
+    assert not any(again.values()), f"not at the first start: {again}"
     return f"{len(containers())} containers"
 
 
