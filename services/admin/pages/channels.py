@@ -160,8 +160,9 @@ async def _channel(visit: Visit) -> Channel:
 
 
 def _take(visit: Visit, form: Form, kind: str) -> None:
-    for name in (*FIELDS[kind], "name", "language"):
+    for name in (*FIELDS[kind], "name"):
         form.values[name] = visit.text(name)
+    form.values["language"] = visit.text("language") or form.values["language"]
     form.values["events"] = [*visit.form.get("events", ()), *words(visit.text("more_events"))]
     form.values["muted"] = visit.text("muted") == "yes"
 
