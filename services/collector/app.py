@@ -68,8 +68,8 @@ def create_app(store: Store, settings: Settings) -> Collector:
 
     api = web.create_api("MishPulse collector", store, settings, lifespan)
     api.state.beats = beats
-    for router in (events.routes(), telemetry.routes()):
+    for router in (events.routes(), telemetry.routes(), shops.routes()):
         api.include_router(router)
-    for readable in (fleet, shops, status):
+    for readable in (fleet, status):
         api.include_router(readable.routes(settings))
     return Collector(api, beats, store, settings)

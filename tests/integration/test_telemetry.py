@@ -328,6 +328,10 @@ async def test_the_shops_show_their_success_counts(collector: Collector) -> None
     await monitors.delete(
         collector.store, await collector.read((await kept(collector, "gone.example"))["monitor"])
     )
+    assert (await collector.client.get("/api/fleet/shops")).status_code == 401, (
+        "versions are not for strangers"
+    )
+    collector.client.headers["Authorization"] = f"Bearer {await collector.token('read')}"
     answer = (await collector.client.get("/api/fleet/shops")).json()
     assert [answer[name] for name in ("total", "limit", "offset")] == [2, 50, 0]
     first, second = answer["items"]
@@ -345,6 +349,8 @@ async def test_the_shops_come_in_pages(collector: Collector) -> None:
     for number in range(3):
         await send(collector, dumps(report(f"{number}.example")))
     await scripts.pause_monitor(collector.store, (await kept(collector, "1.example"))["monitor"], "pause")
+
+    collector.client.headers["Authorization"] = f"Bearer {await collector.token('read')}"
 
     async def chosen(**query: object) -> tuple[list[str], int]:
         answer = (await collector.client.get("/api/fleet/shops", params=query)).json()
