@@ -126,7 +126,7 @@ async def test_an_error_that_falls_silent_shows_both_transitions(api: httpx.Asyn
     target = await make(store, timeout=1_000)
     await beat(store, target, "error", "no")
     now, _ = await store.redis.time()
-    await store.redis.set(keys.ingest(0), str((now + 60) * 1000))
+    await scripts.stamp(store.redis, 0, None)
     await store.redis.zadd(keys.deadlines(0), {target.monitor_id: (now - 1) * 1000})
     _, lags = await scripts.declare(store.redis, 0, {target.monitor_id: ""})
     assert lags[0] >= 0
