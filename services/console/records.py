@@ -1,9 +1,10 @@
 """The configuration as `mishpulse export` writes it: one record per thing, defaults left out. Pure."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.admin.monitor_shapes import (
     ChannelIds,
@@ -120,6 +121,18 @@ class Configuration(Record):
     webhooks: list[WebhookRecord] = []
     tokens: list[TokenRecord] = []
     status_pages: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _once_each(self) -> "Configuration":
+        for kind, field in (
+            *(("monitors", "id"), ("monitors", "token_hash"), ("channels", "id")),
+            *(("webhooks", "id"), ("tokens", "token_hash")),
+        ):
+            count = Counter(getattr(record, field) for record in getattr(self, kind))
+            twice = [value for value, times in count.items() if times > 1]
+            if twice:
+                raise ValueError(f"two {kind} have the {field} {twice[0]}")
+        return self
 
 
 def ms_of(text: str) -> int:

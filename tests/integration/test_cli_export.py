@@ -12,6 +12,9 @@ from shared.secrets import new_key
 
 SECRETS = ("hunter2-hunter2", "123456:ABCDEFGHIJKLMNOP", "smtp-password", "X-Key-value")
 OPEN = "mishpulse: 1\nsecrets: open\nchannels:\n- {id: 1, name: a, type: email, config: {}, events: ['*'], "
+TWICE = "mishpulse: 1\nmonitors:\n" + "".join(
+    f"- {{id: {i}, name: a, token_hash: {'A' * 43}}}\n" for i in "ab"
+)
 SHOP = '{"monitor": "%s", "at": 1, "report": {}, "headers": {}}'
 
 
@@ -169,6 +172,7 @@ def test_a_token_that_another_monitor_has_is_refused(pulse: Console) -> None:
             OPEN + "created_at: '2026-01-01T00:00:00Z'}\n",
             "channel 1 (a): config.to: ",
         ),
+        (TWICE, "two monitors have the token_hash AAAA"),
         ("mishpulse: 1\nwebhooks:\n- created_at: yesterday\n", ":3:15: webhooks.0.created_at: "),
         ("\x00", "standard input:1:1: "),
     ],

@@ -146,6 +146,34 @@ def test_status_is_live_on_a_terminal(up: Up) -> None:
         os.close(terminal)
 
 
+def test_lists_are_tables_on_a_terminal(up: Up) -> None:
+    """With a head, and JSON on several lines for whoever reads it."""
+    pulse = Console({"PULSE_URL": f"http://127.0.0.1:{up.port}", "PULSE_ADMIN_TOKEN": TOKEN})
+    pulse.ok("monitors", "add", "[bold]shown[/bold]")
+    for arguments, told in ((["monitors", "list"], "last seen"), (["monitors", "list", "--json"], "  {")):
+        shown = until_ended([*arguments, "--data", str(up.data)])
+        assert "[bold]shown[/bold]" in shown
+        assert told in shown
+
+
+def until_ended(arguments: list[str]) -> str:
+    """All that a command that succeeds puts on the terminal."""
+    terminal, process = on_a_terminal(arguments)
+    parts: list[bytes] = []
+
+    def ended() -> bool:
+        gone = process.poll() is not None
+        with contextlib.suppress(OSError):  # nothing now, or nobody holds its other end any more
+            while part := os.read(terminal, 65536):
+                parts.append(part)
+        return gone
+
+    wait_for(ended, "it has ended", 20)
+    os.close(terminal)
+    assert process.returncode == 0
+    return b"".join(parts).decode()
+
+
 def test_completion_is_there_for_each_shell() -> None:
     """Typer's scripts, and its answers to them."""
     for shell in ("bash", "zsh", "fish"):
