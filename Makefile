@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint pytest client-test bench routes lock compose-test clean
+.PHONY: help install run test lint pytest client-test bench routes screenshots lock compose-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench: $(VENV)/.tested ## the measurements, one after another; ROW=ingest runs o
 
 compose-test: $(VENV)/.tested ## docker-compose.yml, end to end, with a real engine
 	$(BIN)/python tests/flows/compose/story.py $(ARGS)
+
+screenshots: $(VENV)/.tested ## docs/screenshots anew, by a Chromium that is there
+	$(BIN)/python tests/browser/screenshots.py
 
 routes: $(VENV)/.installed ## the Caddyfiles' routes from shared/routes.py
 	$(BIN)/python -m shared.routes

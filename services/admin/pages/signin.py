@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -14,7 +15,6 @@ from services.admin.pages.site import (
     LANGUAGE_COOKIE,
     YEAR_S,
     Visit,
-    language_of,
     our_path,
     read_form,
     show,
@@ -63,7 +63,15 @@ def _form(visit: Visit, status: int = 200, problem: str = "") -> Response:
     token = visit.request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
     there = our_path(visit.text("next") or visit.asked("next"))
     headers = {"Retry-After": str(WITHIN_S)} if status == 429 else {}
-    answer = show(visit, "signin.html", status, headers, form_token=token, problem=problem, next=there)
+    answer = show(
+        replace(visit, session=None),
+        "signin.html",
+        status,
+        headers,
+        form_token=token,
+        problem=problem,
+        next=there,
+    )
     answer.set_cookie(FORM_COOKIE, token, max_age=3600, path="/ui/sign-in", httponly=True, samesite="strict",
                       secure=_is_https(visit))  # fmt: skip
     return answer
@@ -89,6 +97,3 @@ async def choose_language(request: Request) -> Response:
     if wanted in texts.LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, wanted, max_age=YEAR_S, path="/", samesite="lax")
     return answer
-
-
-__all__ = ["choose_language", "language_of", "sign_in", "sign_out"]
