@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from services.admin import status_pages
 from services.console import records
 from services.console.records import Configuration
 from services.webhooks import subscriptions
@@ -45,7 +46,7 @@ async def collect(store: Store, box: SecretBox | None) -> Configuration:
             (records.of_token(token) for token in await auth.list_api_tokens(store)),
             key=lambda record: (record.created_at, record.token_hash),
         ),
-        status_pages=await _pages(store),
+        status_pages=[records.of_page(page) for page in await status_pages.every(store)],
     )
 
 
@@ -58,11 +59,6 @@ async def _shops(store: Store) -> dict[str, str]:
         found |= {json.loads(text)["monitor"]: domain for domain, text in page.items()}
         if not cursor:
             return found
-
-
-async def _pages(store: Store) -> dict[str, Any]:
-    stored: dict[str, str] = await store.redis.hgetall(keys.STATUS_PAGES)  # type: ignore[misc]
-    return {slug: json.loads(stored[slug]) for slug in sorted(stored)}
 
 
 def dump(configuration: Configuration) -> str:

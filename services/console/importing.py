@@ -27,6 +27,14 @@ from shared.errors import ConfigError, Conflict, NotFound
 from shared.monitors import NewMonitor
 from shared.secrets import SecretBox
 
+KINDS = {
+    "monitors": "id",
+    "channels": "id",
+    "webhooks": "id",
+    "tokens": "token_hash",
+    "status_pages": "slug",
+}
+"""What makes a record of each kind the same one."""
 TOLD = 10
 """Clashes that are told at once."""
 
@@ -45,18 +53,13 @@ def difference(wanted: Configuration, known: Configuration) -> Difference:
     equal = 0
     new: dict[str, Any] = {}
     other: dict[str, Any] = {}
-    for kind, key in (("monitors", "id"), ("channels", "id"), ("webhooks", "id"), ("tokens", "token_hash")):
+    for kind, key in KINDS.items():
         here = {getattr(record, key): record.model_dump() for record in getattr(known, kind)}
         theirs = getattr(wanted, kind)
         new[kind] = [one for one in theirs if getattr(one, key) not in here]
         there = [one for one in theirs if getattr(one, key) in here]
         other[kind] = [one for one in there if one.model_dump() != here[getattr(one, key)]]
         equal += len(there) - len(other[kind])
-    pages = wanted.status_pages.items()
-    new["status_pages"] = {slug: page for slug, page in pages if slug not in known.status_pages}
-    other["status_pages"] = {
-        slug: page for slug, page in pages if slug in known.status_pages and known.status_pages[slug] != page
-    }
     return Difference(_part(new), _part(other), equal)
 
 
@@ -72,7 +75,7 @@ def clashes(found: Difference) -> list[str]:
         *(f"channel {one.id} ({one.name})" for one in other.channels),
         *(f"webhook {one.id} ({one.name})" for one in other.webhooks),
         *(f"token {one.name}" for one in other.tokens),
-        *(f"status page {slug}" for slug in other.status_pages),
+        *(f"status page {one.slug}" for one in other.status_pages),
     ]
 
 
@@ -102,15 +105,12 @@ async def put(store: Store, wanted: Configuration, box: SecretBox, *, overwrite:
             await _monitor(store, monitor)
         for token in part.tokens:
             await _token(store, token)
-        for slug, page in part.status_pages.items():
-            await store.redis.hset(keys.STATUS_PAGES, slug, json.dumps(page))  # type: ignore[misc]
+        for page in part.status_pages:
+            await store.redis.hset(keys.STATUS_PAGES, page.slug, json.dumps(page.model_dump()))  # type: ignore[misc]
     await _raise_ids(store, "channels", [one.id for one in wanted.channels])
     await _raise_ids(store, "webhooks", [one.id for one in wanted.webhooks])
-    new = sum(len(getattr(found.new, kind)) for kind in Configuration.model_fields if kind in KINDS)
+    new = sum(len(getattr(found.new, kind)) for kind in KINDS)
     return {"new": new, "changed": len(differing), "equal": found.equal}
-
-
-KINDS = ("monitors", "channels", "webhooks", "tokens", "status_pages")
 
 
 def _check_configs(found: Sequence[ChannelRecord]) -> None:

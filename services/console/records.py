@@ -1,6 +1,7 @@
 """The configuration as `mishpulse export` writes it: one record per thing, defaults left out. Pure."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from services.admin.monitor_shapes import (
     seconds,
 )
 from services.admin.shapes import Name
+from services.admin.status_pages import Description, StatusPage
+from services.admin.status_pages import Slug as PageSlug
 from services.webhooks.subscription import Webhook
 from shared import channels
 from shared.auth import ApiToken, Scope
@@ -111,6 +114,15 @@ class TokenRecord(Record):
     created_at: Time
 
 
+class PageRecord(Record):
+    """A public status page."""
+
+    slug: PageSlug
+    title: Name
+    description: Description = ""
+    tags: Tags = []
+
+
 class Configuration(Record):
     """The whole of it. Lists are in the order of their ids, tokens in that of their making."""
 
@@ -120,13 +132,13 @@ class Configuration(Record):
     channels: list[ChannelRecord] = []
     webhooks: list[WebhookRecord] = []
     tokens: list[TokenRecord] = []
-    status_pages: dict[str, Any] = {}
+    status_pages: list[PageRecord] = []
 
     @model_validator(mode="after")
     def _once_each(self) -> "Configuration":
         for kind, field in (
             *(("monitors", "id"), ("monitors", "token_hash"), ("channels", "id")),
-            *(("webhooks", "id"), ("tokens", "token_hash")),
+            *(("webhooks", "id"), ("tokens", "token_hash"), ("status_pages", "slug")),
         ):
             count = Counter(getattr(record, field) for record in getattr(self, kind))
             twice = [value for value, times in count.items() if times > 1]
@@ -206,3 +218,8 @@ def of_token(token: ApiToken) -> TokenRecord:
         token_hash=token.token_hash,
         created_at=iso(token.created_at) or "",
     )
+
+
+def of_page(page: StatusPage) -> PageRecord:
+    """A stored status page's record."""
+    return PageRecord.model_construct(**asdict(page))

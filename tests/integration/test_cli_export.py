@@ -15,6 +15,7 @@ OPEN = "mishpulse: 1\nsecrets: open\nchannels:\n- {id: 1, name: a, type: email, 
 TWICE = "mishpulse: 1\nmonitors:\n" + "".join(
     f"- {{id: {i}, name: a, token_hash: {'A' * 43}}}\n" for i in "ab"
 )
+PAGE = '{"slug": "eu", "title": "Europe", "description": "", "tags": ["eu"]}'
 SHOP = '{"monitor": "%s", "at": 1, "report": {}, "headers": {}}'
 
 
@@ -45,6 +46,7 @@ monitors:
     shop = pulse.json("monitors", "show", "shop.example")["id"]
     with redis.Redis.from_url(server.url) as client:
         client.hset("mp:{c}:telemetry", "shop.example", SHOP % shop)
+        client.hset("mp:{c}:pages", "eu", PAGE)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_an_empty_server_becomes_the_same(pulse: Console, server: Server, secret
     monitors, tokens = pulse.json("monitors", "list"), pulse.json("tokens", "list")
     before = pulse.ok("export", *secrets).out
     fresh = emptied(server, pulse)
-    assert fresh.json("import", "-", stdin=before) == {"new": 11, "changed": 0, "equal": 0}
+    assert fresh.json("import", "-", stdin=before) == {"new": 12, "changed": 0, "equal": 0}
     assert fresh.ok("export", *secrets).out == before
     kept = ("id", "name", "slug", "timeout", "channels", "tags", "status", "methods")
     assert [[one[name] for name in kept] for one in fresh.json("monitors", "list")] == [
@@ -80,7 +82,7 @@ def test_importing_twice_changes_nothing_the_second_time(pulse: Console, server:
     fresh = emptied(server, pulse)
     fresh.ok("import", "-", stdin=text)
     before = fresh.json("channels", "list")
-    assert fresh.json("import", "-", stdin=text) == {"new": 0, "changed": 0, "equal": 11}
+    assert fresh.json("import", "-", stdin=text) == {"new": 0, "changed": 0, "equal": 12}
     assert fresh.json("channels", "list") == before
 
 
@@ -139,7 +141,7 @@ def test_what_differs_is_changed_only_when_asked_for(pulse: Console) -> None:
     assert done.code == 1
     assert "--overwrite" in done.err
     assert pulse("channels", "show", 1).code == 1
-    assert pulse.json("import", "-", "--overwrite", stdin=text) == {"new": 1, "changed": 1, "equal": 9}
+    assert pulse.json("import", "-", "--overwrite", stdin=text) == {"new": 1, "changed": 1, "equal": 10}
     assert pulse.ok("export").out == text
     changed = text.replace("timeout: 30\n", "timeout: 45\n").replace("name: crm", "name: crm2")
     assert pulse.json("import", "-", "--overwrite", stdin=changed)["changed"] == 2
@@ -174,6 +176,7 @@ def test_a_token_that_another_monitor_has_is_refused(pulse: Console) -> None:
         ),
         (TWICE, "two monitors have the token_hash AAAA"),
         ("mishpulse: 1\nwebhooks:\n- created_at: yesterday\n", ":3:15: webhooks.0.created_at: "),
+        ("mishpulse: 1\nstatus_pages:\n- {slug: feed, title: a}\n", ":3:10: status_pages.0.slug: "),
         ("\x00", "standard input:1:1: "),
     ],
 )

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -360,3 +364,29 @@ async def test_the_shops_come_in_pages(collector: Collector) -> None:
     assert await chosen(status="paused") == (["1.example"], 1)
     assert await chosen(q="2.EX") == (["2.example"], 1)
     assert (await collector.client.get("/api/fleet/shops", params={"status": "ill"})).status_code == 422
+
+
+CLIENT = """
+from mishpulse_client import Telemetry
+shop = Telemetry("{url}", "{secret}", "X-MEGAPAY-VERSION", lambda: {{"domain": "shop.example", "version": "3"}})
+print(shop.send(), shop.send(), shop.run(force=True))
+"""
+
+
+async def test_the_counts_are_those_of_our_own_client(collector: Collector, tmp_path: Path) -> None:
+    """Sent, skipped within the hour, sent again: the second report tells what became of the runs before it."""
+    code = CLIENT.format(url=collector.url, secret=SECRET)
+    known = {"PYTHONPATH": str(Path(__file__).parents[2] / "client"), "PULSE_STATE_DIR": str(tmp_path)}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", code],
+        env={**os.environ, **known},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "sent skipped sent\n", done.stderr
+    headers = {"Authorization": f"Bearer {await collector.token('read')}"}
+    (shop,) = (await collector.client.get("/api/fleet/shops", headers=headers)).json()["items"]
+    assert shop["telemetry"] == {"sent": 1, "skipped": 1, "failed": 0}
+    assert shop["versions"] == {"X-MEGAPAY-VERSION": "3", "version": "3"}
