@@ -197,8 +197,8 @@ async def _close(worker: Worker) -> None:
         task.cancel()
     if worker.main_task:
         worker.main_task.cancel()
-    tasks = [*worker.tasks.values(), *([worker.main_task] if worker.main_task else [])]
-    await asyncio.gather(*tasks, return_exceptions=True)
+    main = [worker.main_task] if worker.main_task else []
+    await asyncio.gather(*worker.tasks.values(), *worker.job_tasks.values(), *main, return_exceptions=True)
     with contextlib.suppress(Exception):
         await asyncio.wait_for(worker.pool.aclose(close_connection_pool=True), 1)
 

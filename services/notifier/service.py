@@ -61,4 +61,5 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                 await reading
             for task in pending:
                 task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
             await hints.aclose(close_connection_pool=True)
