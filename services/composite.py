@@ -67,5 +67,5 @@ class Composite:
 def create_composite(store: Store, settings: Settings) -> Composite:
     """All HTTP services over one store."""
     services = {name: import_module(f"services.{name}.app").create_app(store, settings) for name in SERVICES}
-    services[routes.REST].state.neighbours = services
+    services[routes.REST].state.neighbours.apps = services
     return Composite(services, Health(store.redis))

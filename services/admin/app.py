@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.admin import channels, incidents, monitors, status_pages, system, tokens
+from services.admin.neighbours import Neighbours
 from services.admin.pages.app import Beside, create_pages
 from shared.body_limit import BodyLimit
 from shared.connection import Store
@@ -20,6 +21,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.state.box = load_key(
         settings.secret_key, Path(settings.secret_key_file) if settings.secret_key_file else None, create=True
     )
+    app.state.neighbours = Neighbours(settings)
     app.add_middleware(Beside, pages=create_pages(app))
     app.add_middleware(BodyLimit)
     for resource in (monitors, incidents, channels, tokens, status_pages, system):

@@ -5,6 +5,7 @@ PULSE_WEBHOOKS_URL say where they are.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
@@ -24,28 +25,49 @@ AWAY: Final = 503
 log = structlog.get_logger(__name__)
 
 
+@dataclass
+class Neighbours:
+    """The other services: `apps` are those of this process, `clients` the connections to them."""
+
+    settings: Settings
+    apps: Mapping[str, ASGIApp] = field(default_factory=dict)
+    clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+
+    def client(self, service: str) -> httpx.AsyncClient:
+        """A client of one service, kept for the next question."""
+        if service not in self.clients:
+            inside = self.apps.get(service)
+            transport = httpx.ASGITransport(inside, raise_app_exceptions=False) if inside else None
+            base = "http://inside" if inside else self._url(service)
+            self.clients[service] = httpx.AsyncClient(
+                transport=transport, base_url=base, timeout=PATIENCE_S, trust_env=False
+            )
+        return self.clients[service]
+
+    def _url(self, service: str) -> str:
+        return self.settings.collector_url if service == "collector" else self.settings.webhooks_url
+
+    async def aclose(self) -> None:
+        """Closes what was opened."""
+        for client in self.clients.values():
+            await client.aclose()
+        self.clients.clear()
+
+
 async def ask(
     request: Request, session: Session, method: str, path: str, *, query: Any = None, body: Any = None
 ) -> httpx.Response:
     """The answer of the service that owns `path`; 503 with a sentence when it cannot be reached."""
-    name = service_of(path) or ""
-    apps: Mapping[str, ASGIApp] = getattr(request.app.state, "neighbours", {})
+    service = service_of(path) or ""
+    neighbours: Neighbours = request.app.state.neighbours
     headers = {
         "Cookie": f"{sessions.COOKIE}={request.cookies.get(sessions.COOKIE, '')}",
         sessions.CSRF_HEADER: session.csrf,
     }
-    inside = apps.get(name)
-    transport = httpx.ASGITransport(inside, raise_app_exceptions=False) if inside else None
-    base = "http://inside" if inside else _url(request.app.state.settings, name)
     try:
-        async with httpx.AsyncClient(
-            transport=transport, base_url=base, headers=headers, timeout=PATIENCE_S, trust_env=False
-        ) as client:
-            return await client.request(method, path, params=query, json=body)
+        return await neighbours.client(service).request(
+            method, path, params=query, json=body, headers=headers
+        )
     except httpx.TransportError as error:
-        log.warning("neighbour.away", service=name, error=repr(error))
-        return httpx.Response(AWAY, json={"detail": f"the service {name} does not answer; try again"})
-
-
-def _url(settings: Settings, name: str) -> str:
-    return settings.collector_url if name == "collector" else settings.webhooks_url
+        log.warning("neighbour.away", service=service, error=repr(error))
+        return httpx.Response(AWAY, json={"detail": f"the service {service} does not answer; try again"})

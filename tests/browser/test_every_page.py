@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from chromium import Window, axe, chromium, window
@@ -137,6 +138,49 @@ async def test_the_language_is_switched_and_stays(house: House) -> None:
         await opened.go("/ui/system")
         await expect(opened.page.locator("html")).to_have_attribute("lang", "ru")
         await expect(opened.page.locator("h1")).to_have_text("Система")
+        await opened.page.click("button:has-text('Выйти')")
+        await expect(opened.page.locator("#token")).to_be_visible()
+        assert opened.complaints == []
+
+
+async def test_a_channel_is_tested_and_says_what_happened(house: House) -> None:
+    """The page that shows the result stays live, and can be come back to."""
+    async with house.window() as opened:
+        await opened.sign_in()
+        await opened.go("/ui/channels")
+        await opened.page.click("td a:has-text('webhook')")
+        await opened.page.click("button:has-text('Send a test')")
+        await expect(opened.page.locator(".notice.good")).to_contain_text("accepted")
+        await opened.connected()
+        monitor = await house.story.monitor("shows itself", timeout=600)
+        await house.story.admin.post(f"/api/heartbeat/{monitor['token']}", json={"status": "error"})
+        await expect(opened.page.locator("#history")).to_contain_text("monitor.error")
+        await opened.go(urlsplit(opened.page.url).path)
+        await expect(opened.page.locator(".notice")).to_have_count(0)
+        assert opened.complaints == []
+
+
+async def test_toasts_are_muted_and_notices_filtered(house: House) -> None:
+    """Muted, an event is only noted; the centre shows the type that was chosen, also on the next page."""
+    async with house.window() as opened:
+        await opened.sign_in()
+        await opened.connected()
+        page = opened.page
+        await house.story.admin.post("/events", json={"type": "first.one", "payload": {}})
+        await expect(page.locator(".toast")).to_contain_text("first.one")
+        await page.click("#bell")
+        await page.check("#toast-mute")
+        await house.story.admin.post("/events", json={"type": "second.one", "payload": {}})
+        await expect(page.locator("#centre-list .kind")).to_have_text(["second.one", "first.one"])
+        assert await page.locator(".toast", has_text="second.one").count() == 0
+        await page.select_option("#centre-filter", "monitor.")
+        await expect(page.locator("#centre-list")).to_have_text("No events yet.")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#bell")).to_be_focused()
+        await opened.go("/ui/system")
+        await page.click("#bell")
+        await page.select_option("#centre-filter", "app")
+        await expect(page.locator("#centre-list .kind")).to_have_text(["second.one", "first.one"])
         assert opened.complaints == []
 
 

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from admin_api import ADMIN_TOKEN, settings
+from serving import serving
 
 from services.admin.app import create_app
 from services.admin.pages import texts
 from services.admin.pages.site import FOLDER
 from services.admin.pages.texts_ru import RUSSIAN
+from services.webhooks.app import create_app as create_webhooks
 from shared import auth, monitors
 from shared.connection import Store
 from shared.monitors import NewMonitor
@@ -216,6 +218,28 @@ async def test_a_monitor_is_made_changed_and_told_its_token_once(store: Store):
         assert token not in rotated.text
         await change(client, f"{page}/delete")
         assert await monitors.all_ids(store) == []
+
+
+async def test_webhooks_are_asked_for_where_the_settings_say(store: Store):
+    """Each service on its own: the form reaches the webhooks service over HTTP, in the visitor's name."""
+    async with serving(create_webhooks(store, settings())) as url, visitor(store, webhooks_url=url) as client:
+        await sign_in(client)
+        fields = {"name": "CRM", "url": "https://crm.example/x", "event_type": "ticket.created"}
+        made = await change(client, "/ui/webhooks/new", **fields, is_active="yes", secret="", description="")
+        assert made.headers["location"] == "/ui/webhooks/1?done=created"
+        assert "crm.example" in (await client.get("/ui/webhooks")).text
+        await change(client, "/ui/webhooks/1/switch", active="no")
+        assert "Activate" in (await client.get("/ui/webhooks/1")).text
+
+
+async def test_a_service_that_is_away_is_said_to_be(store: Store):
+    """A page that needs it answers 503; all others go on."""
+    async with visitor(store, webhooks_url="http://127.0.0.1:1") as client:
+        await sign_in(client)
+        away = await client.get("/ui/webhooks")
+        assert away.status_code == 503
+        assert "does not answer" in away.text
+        assert (await client.get("/ui/channels")).status_code == 200
 
 
 async def test_ten_thousand_monitors_stay_usable(store: Store):

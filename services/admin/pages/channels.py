@@ -73,8 +73,10 @@ async def _delivery(visit: Visit, channel: Channel, number: int) -> dict[str, An
 
 
 async def test(visit: Visit) -> Response:
-    """Sends a test for real and shows what happened."""
+    """Sends a test for real and shows what happened; who only comes back to this address is led to the channel."""
     channel = await _channel(visit)
+    if visit.request.method == "GET":
+        return go(f"/ui/channels/{channel.id}")
     return await _detail(visit, channel, await api.test_channel(channel.id, visit.store))
 
 

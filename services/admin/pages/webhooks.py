@@ -1,5 +1,6 @@
 """Webhooks: the list, one with its history, and its form, all through the public API of the webhooks service."""
 
+import asyncio
 import json
 from typing import Any, Final
 
@@ -49,7 +50,9 @@ async def _detail(visit: Visit, tested: Any, problem: str = "") -> Response:
     wanted = visit.page_number()
     query = {"limit": ON_A_PAGE, "offset": (wanted - 1) * ON_A_PAGE, **({"status": state} if state else {})}
     page = await _ask(visit, "GET", f"{path}/deliveries", query=query)
-    items = [await _ask(visit, "GET", f"{path}/deliveries/{one['id']}") for one in page["items"]]
+    items = await asyncio.gather(
+        *(_ask(visit, "GET", f"{path}/deliveries/{one['id']}") for one in page["items"])
+    )
     return show(
         visit,
         "webhook.html",
@@ -65,7 +68,9 @@ async def _detail(visit: Visit, tested: Any, problem: str = "") -> Response:
 
 
 async def test(visit: Visit) -> Response:
-    """Sends a test event and shows what happened."""
+    """Sends a test event and shows what happened; who only comes back to this address is led to the webhook."""
+    if visit.request.method == "GET":
+        return go(f"/ui{_path(visit)}")
     try:
         found = await _ask(visit, "POST", f"{_path(visit)}/test")
     except HTTPException as error:

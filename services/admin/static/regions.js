@@ -33,9 +33,11 @@ async function refresh() {
   if (!document.querySelector("[data-live]")) return;
   running = true;
   last = performance.now();
+  // A page that answers a form, which cannot be asked for again, says where what it shows is.
+  const address = new URL(document.body.dataset.address || location.href, location.href);
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-    if (answer.ok && new URL(answer.url).pathname === location.pathname) {
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (answer.ok && new URL(answer.url).pathname === address.pathname) {
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     }
   } catch {
