@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from telling import ADMIN, Group
 
 ARGUMENTS = (
@@ -34,6 +34,8 @@ REPORT = """
     window.alert = (text) => console.error("ran: alert " + text);
 """
 AXE = "axe-core@4"
+PATIENCE_MS = 20_000
+"""For whatever has no deadline of its own: these machines are busy."""
 
 
 def executable() -> str:
@@ -122,7 +124,8 @@ async def chromium() -> AsyncIterator[Browser]:
 async def window(browser: Browser, group: Group, **wishes: Any) -> AsyncIterator[Window]:
     """A window of its own, with its own cookies."""
     context = await browser.new_context(**{"locale": "en-GB", **wishes})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     await context.add_init_script(REPORT)
     page = await context.new_page()
     opened = Window(context, page, group.url)

@@ -8,7 +8,7 @@
 //   live.connect(); live.status(); live.off("event", handler); live.disconnect()
 
 const FIRST_WAIT = 250; // ms; doubled after each failure
-const LONGEST_WAIT = 15000;
+const LONGEST_WAIT = 8000;
 const PING_EVERY = 20000;
 const ANSWER_WITHIN = 10000;
 const REMEMBERED = 500; // event ids: a resumed stream may repeat its first ones

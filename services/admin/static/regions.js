@@ -4,7 +4,8 @@ import { freshen } from "./words.js";
 
 const SETTLE = 120; // ms: one storm of events is one redraw …
 const LEAST_APART = 700; // … and a long storm one in so many ms
-const IDLE = 10000; // heartbeats that change no status are no events: look now and then
+const IDLE = 10000; // heartbeats that change no status are no events: look now and then …
+const DUE = 1500; // … and often while a delivery is under way, whose end is no event either
 
 let timer = 0;
 let last = 0;
@@ -23,10 +24,17 @@ export function refreshSoon() {
 
 export function keepFresh() {
   setInterval(() => {
+    if (document.hidden) return;
     freshen();
-    if (!document.hidden && performance.now() - last > IDLE) refreshSoon();
-  }, 5000);
+    const idle = performance.now() - last;
+    if (idle > IDLE || (idle > DUE && isDue())) refreshSoon();
+  }, 1000);
   document.addEventListener("visibilitychange", () => document.hidden || refreshSoon());
+}
+
+function isDue() {
+  const soon = Date.now() + 500;
+  return [...document.querySelectorAll("[data-soon]")].some((row) => Number(row.dataset.soon) < soon);
 }
 
 async function refresh() {
