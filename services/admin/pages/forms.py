@@ -10,6 +10,19 @@ from pydantic import ValidationError
 
 _PARTS = re.compile(r"; |(?<=\.) (?=config\.)")
 
+WORDS = {
+    "float_type": "This must be a number.",
+    "greater_than": "This number is too small.",
+    "greater_than_equal": "This number is too small.",
+    "less_than_equal": "This number is too large.",
+    "finite_number": "This must be a number.",
+    "string_too_short": "Please fill this in.",
+    "string_too_long": "This is too long.",
+    "string_pattern_mismatch": "This has characters, or a form, that it cannot have.",
+    "too_long": "These are too many.",
+}
+"""What pydantic's types of errors are called here; other errors come with words of our own."""
+
 
 @dataclass
 class Form:
@@ -28,7 +41,8 @@ class Form:
         for item in found:
             place = [str(part) for part in item["loc"] if part not in ("body", "config")]
             name = place[0] if place and place[0] in self.values else ""
-            self.errors.setdefault(name, str(item["msg"]).removeprefix("Value error, "))
+            own = str(item["msg"]).removeprefix("Value error, ")
+            self.errors.setdefault(name, WORDS.get(str(item["type"]), own))
 
     def blame_sentence(self, sentence: str) -> None:
         """Puts an API's answer `field: text; field: text`, or `config.field: text.`, beside its fields."""

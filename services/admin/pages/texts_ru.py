@@ -78,6 +78,13 @@ RUSSIAN: dict[str, str] = {
     "Activated.": "Включено.",
     "Deactivated.": "Выключено.",
     "This could not be saved:": "Сохранить не удалось:",
+    "This must be a number.": "Здесь нужно число.",
+    "This number is too small.": "Это число слишком мало.",
+    "This number is too large.": "Это число слишком велико.",
+    "Please fill this in.": "Заполните это поле.",
+    "This is too long.": "Это слишком длинно.",
+    "This has characters, or a form, that it cannot have.": "Здесь недопустимые символы или неверный вид.",
+    "These are too many.": "Здесь слишком много.",
     # live
     "connected": "на связи",
     "connecting": "соединяется",

@@ -29,6 +29,8 @@ live.on("gap", () => {
 });
 live.on("refused", () => warn(say("The session has ended: sign in again.")));
 
+// On a phone the menu scrolls: where we are is to be seen.
+document.querySelector(".side nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 setUpForms();
 setUpNotices();
 keepFresh();
