@@ -1,5 +1,6 @@
 """The pages as a browser without scripts gets them: who may see and change what, errors, languages, limits."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -93,6 +94,23 @@ async def test_five_wrong_tokens_within_a_minute_are_enough(store: Store):
         assert refused.headers["retry-after"] == "60"
         client.headers["X-Forwarded-For"] = "203.0.113.9"
         assert (await sign_in(client)).status_code == 303
+
+
+async def test_many_wrong_tokens_at_once_are_no_way_around_the_limit(store: Store):
+    """Of twenty sent together five are judged."""
+    async with visitor(store) as client:
+        form = csrf(await client.get("/ui/sign-in"))
+        body = {"csrf": form, "token": "wrong"}
+        sent = await asyncio.gather(*(client.post("/ui/sign-in", data=body) for _ in range(20)))
+        assert sorted(answer.status_code for answer in sent) == [401] * 5 + [429] * 15
+
+
+async def test_a_form_of_too_many_fields_is_refused(store: Store):
+    """With a page that says so, not a failure."""
+    async with visitor(store) as client:
+        await sign_in(client)
+        sent = await client.post("/ui/monitors/new", content="a=1&" * 3000)
+        assert sent.status_code == 422
 
 
 async def test_a_sign_in_from_another_site_is_refused(store: Store):

@@ -1,16 +1,19 @@
 """What everybody may see: the status pages, their feed, and badges."""
 
+import asyncio
+import json
 import re
 from xml.etree import ElementTree as ET
 
 import httpx
 from admin_api import ADMIN_TOKEN, settings
 from hostile import HOSTILE
+from waiting import wait_until
 
 from services.admin.app import create_app
 from services.admin.pages.badges import draw
 from services.admin.pages.feed import xml
-from shared import monitors, scripts
+from shared import keys, monitors, presence, scripts
 from shared.connection import Store
 from shared.monitors import NewMonitor
 from shared.scripts import Beat, MonitorKeys
@@ -137,3 +140,24 @@ async def test_the_system_says_what_runs(store: Store):
     assert state["streams"][0]["length"] >= 2
     assert state["deliveries"] == {"pending": 0, "due_targets": 0, "dead_letters": 0}
     assert state["processes"] == []
+
+
+async def test_processes_are_seen_while_they_run(store: Store):
+    """One that announces itself is alive, one that ended is gone from the list, one that vanished is shown as gone."""
+    async with client(store, ADMIN_TOKEN) as admin:
+
+        async def seen() -> dict[str, bool]:
+            found = (await admin.get("/api/system")).json()["processes"]
+            return {one["service"]: one["alive"] for one in found}
+
+        running = asyncio.create_task(presence.announce(store, "watchdog"))
+        await wait_until(seen, "the process")
+        assert await seen() == {"watchdog": True}
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert await seen() == {}
+        whole, _ = await store.redis.time()
+        lost = {"service": "notifier", "host": "h", "pid": 1, "version": "0", "python": "3", "started": 0}
+        record = json.dumps({**lost, "seen": whole * 1000 - presence.LIVES_MS - 1000})
+        await store.redis.hset(keys.PROCESSES, "notifier@h:1", record)
+        assert await seen() == {"notifier": False}

@@ -21,6 +21,7 @@ from services.admin.pages.site import (
 )
 from shared import keys, sessions
 from shared.auth import authenticate
+from shared.connection import Store
 from shared.web import client_address
 
 FORM_COOKIE: Final = "mp_form"
@@ -37,26 +38,29 @@ async def sign_in(visit: Visit) -> Response:
     if not carried or not hmac.compare_digest(carried.encode(), visit.text("csrf").encode()):
         return _form(visit, 403, "This form is too old: send it again.")
     key = keys.wrong_tokens(client_address(visit.request.scope, visit.settings.trusted_proxies))
-    if int(await visit.store.redis.get(key) or 0) >= TRIES:
+    if await _tries(visit.store, key) > TRIES:
         return _form(visit, 429, "Too many wrong tokens from your address: wait a minute.")
     token = await authenticate(visit.store, visit.text("token"), visit.settings.admin_token)
-    if token is None or not token.allows("read"):
-        async with visit.store.redis.pipeline(transaction=True) as pipe:
-            pipe.set(key, 0, ex=WITHIN_S, nx=True)
-            pipe.incr(key)
-            await pipe.execute()
-        words = (
-            "This token is not known here."
-            if token is None
-            else "This token may not look: it needs read or admin."
-        )
-        return _form(visit, 401 if token is None else 403, words)
+    if token is None:
+        return _form(visit, 401, "This token is not known here.")
+    if not token.allows("read"):
+        return _form(visit, 403, "This token may not look: it needs read or admin.")
+    await visit.store.redis.decr(key)
     answer = RedirectResponse(our_path(visit.text("next")), 303, HEADERS)
     text = await sessions.start(visit.store, token)
     answer.set_cookie(sessions.COOKIE, text, max_age=sessions.LASTS_S, path="/", httponly=True,
                       samesite="lax", secure=_is_https(visit))  # fmt: skip
     answer.delete_cookie(FORM_COOKIE, path="/ui/sign-in")
     return answer
+
+
+async def _tries(store: Store, key: str) -> int:
+    """Counts a try before it is judged, so that many at once are no way around the limit."""
+    async with store.redis.pipeline(transaction=True) as pipe:
+        pipe.set(key, 0, ex=WITHIN_S, nx=True)
+        pipe.incr(key)
+        _, count = await pipe.execute()
+    return int(count)
 
 
 def _form(visit: Visit, status: int = 200, problem: str = "") -> Response:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -27,6 +28,7 @@ from shared.version import version
 FOLDER: Final = Path(__file__).parent.parent
 LANGUAGE_COOKIE: Final = "mp_lang"
 YEAR_S: Final = 365 * 86_400
+MOST_FIELDS: Final = 2_000
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -130,7 +132,11 @@ async def read_form(request: Request) -> dict[str, list[str]]:
     """The fields of an urlencoded form; lone surrogates and bad bytes become U+FFFD."""
     found: dict[str, list[str]] = {}
     text = (await request.body()).decode("latin-1")
-    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=2000, errors="replace"):
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace")
+    except ValueError:
+        raise HTTPException(422, f"a form has at most {MOST_FIELDS} fields") from None
+    for name, value in pairs:
         found.setdefault(name, []).append(value.replace("\r\n", "\n"))
     return found
 
