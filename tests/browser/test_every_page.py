@@ -200,3 +200,20 @@ async def test_pages_work_without_a_script(house: House) -> None:
         await expect(page.locator(".notice")).to_have_text("Deleted.")
     found = await house.story.admin.get("/api/monitors", params={"q": "plain"})
     assert found.json()["total"] == 0
+
+
+async def test_a_burst_of_events_is_one_redraw_and_few_toasts(house: House) -> None:
+    """A hundred events at once: the page is asked for a few times only, and its counters are right at the end."""
+    async with house.window() as opened:
+        await opened.sign_in()
+        await opened.connected()
+        fetched: list[str] = []
+        opened.page.on("request", lambda request: fetched.append(request.url))
+        events = [{"type": "burst.event", "payload": {"n": n}} for n in range(100)]
+        answer = await house.story.admin.post("/events", json=events)
+        assert answer.status_code == 202
+        await expect(opened.page.locator("#bell .count")).to_have_text("99+")
+        await expect(opened.page.locator("#activity .types")).to_contain_text("burst.event 100")
+        assert 1 <= len(fetched) <= 10
+        assert await opened.page.locator(".toast").count() <= 5
+        assert opened.complaints == []
