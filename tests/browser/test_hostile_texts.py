@@ -8,6 +8,7 @@ from typing import Any
 from chromium import Window, chromium, window
 from hostile import HOSTILE
 from telling import Story, telling
+from waiting import wait_until
 
 AT_ONCE = 8
 NAME = 255
@@ -88,3 +89,14 @@ async def each_stands_on_its_page(story: Story, opened: Window, taken: dict[str,
         for beat in beats:
             if beat["message"]:
                 assert shown(beat["message"]) in texts, name
+
+
+async def test_an_injection_would_be_noticed(tmp_path: Path) -> None:
+    """Markup that got into a page is found as markup, and the policy's report of it is heard."""
+    async with telling(tmp_path) as story, chromium() as browser, window(browser, story.group) as opened:
+        await opened.sign_in()
+        await opened.page.evaluate(
+            """document.getElementById("main").insertAdjacentHTML("beforeend", "<img src=x onerror=alert(1)>")"""
+        )
+        assert len(await opened.page.evaluate(FOREIGN)) == 1
+        await wait_until(lambda: any("CSP: script-src" in one for one in opened.complaints), "the report")
