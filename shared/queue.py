@@ -17,6 +17,7 @@ import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.asyncio import ConnectionPool
+from redis.asyncio.client import Pipeline
 
 from shared import keys, metrics, scheduler, workers
 from shared.connection import PACKED, Store
@@ -47,11 +48,34 @@ def queue_name(kind: str) -> str:
     return f"mp:{GROUPS[kind]}"
 
 
+class _Pipeline(Pipeline):
+    """redis-py's pipeline, without the connection that it loses when it is cancelled while it gives it back."""
+
+    async def reset(self) -> None:
+        """As in redis-py; a connection whose UNWATCH was cut off is closed and given back."""
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]
+        except BaseException:
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+                await self.connection_pool.release(connection)
+            raise
+
+
+class _Queue(ArqRedis):
+    """arq's client with our pipeline."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """As in redis-py."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
 def open_queue(url: str, kind: str) -> ArqRedis:
     """A client of the arq queue at `url` for targets of `kind`; nothing is sent before the first command."""
     connections: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=2)
     connections.connection_class = PACKED[connections.connection_class]
-    pool = ArqRedis(connections, dump, json.loads, queue_name(kind))
+    pool = _Queue(connections, dump, json.loads, queue_name(kind))
     pool.auto_close_connection_pool = True
     return pool
 
@@ -173,8 +197,23 @@ async def _serve(queue_url: str, kind: str, pump: Pump) -> None:
         await asyncio.sleep(pause)
 
 
-def _arq_worker(queue_url: str, kind: str, job: Callable[..., Coroutine[Any, Any, None]]) -> Worker:
-    return Worker(
+class _Executor(Worker):
+    """arq's worker, knowing which jobs it is writing off: arq shields that from being cancelled, and forgets it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.finishing: set[asyncio.Future[None]] = set()
+
+    async def finish_job(self, *arguments: Any, **options: Any) -> None:
+        """As in arq, in a task that `_close` can wait for."""
+        task = asyncio.ensure_future(super().finish_job(*arguments, **options))
+        self.finishing.add(task)
+        task.add_done_callback(self.finishing.discard)
+        await task
+
+
+def _arq_worker(queue_url: str, kind: str, job: Callable[..., Coroutine[Any, Any, None]]) -> _Executor:
+    return _Executor(
         [func(job, name="pump")],
         queue_name=queue_name(kind),
         redis_pool=open_queue(queue_url, kind),
@@ -191,7 +230,7 @@ def _arq_worker(queue_url: str, kind: str, job: Callable[..., Coroutine[Any, Any
     )
 
 
-async def _close(worker: Worker) -> None:
+async def _close(worker: _Executor) -> None:
     """Ends what is left of an arq worker; Redis may be away, and no job of it matters."""
     for task in (*worker.tasks.values(), *worker.job_tasks.values()):
         task.cancel()
@@ -199,6 +238,12 @@ async def _close(worker: Worker) -> None:
         worker.main_task.cancel()
     main = [worker.main_task] if worker.main_task else []
     await asyncio.gather(*worker.tasks.values(), *worker.job_tasks.values(), *main, return_exceptions=True)
+    await asyncio.sleep(0)  # what arq shielded has begun by now
+    if finishing := tuple(worker.finishing):
+        await asyncio.wait(finishing, timeout=1)
+        for unfinished in finishing:
+            unfinished.cancel()
+        await asyncio.gather(*finishing, return_exceptions=True)
     with contextlib.suppress(Exception):
         await asyncio.wait_for(worker.pool.aclose(close_connection_pool=True), 1)
 
