@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from admin_api import ADMIN_TOKEN, settings
+from collecting import collecting, dumps, sign
 from serving import serving
 
 from services.admin.app import create_app
@@ -249,6 +250,25 @@ async def test_webhooks_are_asked_for_where_the_settings_say(store: Store):
         assert "crm.example" in (await client.get("/ui/webhooks")).text
         await change(client, "/ui/webhooks/1/switch", active="no")
         assert "Activate" in (await client.get("/ui/webhooks/1")).text
+
+
+async def test_the_fleet_shows_each_shop_with_its_success_counts(store: Store):
+    """Versions as bars, and a row for each shop: what its telemetry sent, skipped and failed."""
+    secret = "the heartbeat secret"
+    counts = {"sent": 41, "skipped": 977, "failed": 3}
+    report = {"domain": "<b>shop</b>.example", "module_version": "2.3.1", "timestamp": int(time.time())}
+    async with (
+        collecting(store, heartbeat_secret=secret, admin_token=ADMIN_TOKEN) as collector,
+        visitor(store, collector_url=collector.url) as client,
+    ):
+        body = dumps({**report, "telemetry": counts})
+        headers = {"X-Pulse-Signature": sign(body, secret)}
+        assert (await collector.client.post("/heartbeat", content=body, headers=headers)).status_code == 200
+        await sign_in(client)
+        page = (await client.get("/ui/fleet")).text
+    assert "&lt;b&gt;shop&lt;/b&gt;.example" in page
+    for count in (*map(str, counts.values()), "2.3.1"):
+        assert f">{count}<" in page
 
 
 async def test_a_service_that_is_away_is_said_to_be(store: Store):

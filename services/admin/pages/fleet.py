@@ -1,4 +1,4 @@
-"""The fleet: shops by their versions and by status, from telemetry."""
+"""The fleet: shops by their versions and by status, from telemetry, and each with its success counts."""
 
 import json
 from typing import Any, Final
@@ -7,7 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from services.admin.neighbours import ask
+from services.admin.pages.paging import Paging
 from services.admin.pages.site import Visit, show
+from services.admin.pages.times import parse
 from shared.model import STATUSES
 
 TITLES: Final = {
@@ -18,15 +20,14 @@ TITLES: Final = {
 }
 SHOWN: Final = 20
 """Versions of a field; the rest is summed up."""
+ON_A_PAGE: Final = 50
 
 
 async def fleet(visit: Visit) -> Response:
-    """How many shops run what."""
-    assert visit.session is not None
-    answer = await ask(visit.request, visit.session, "GET", "/api/fleet")
-    if answer.status_code != 200:
-        raise HTTPException(answer.status_code, answer.json().get("detail", ""))
-    found: dict[str, Any] = json.loads(answer.text)
+    """How many shops run what, and a page of the shops themselves."""
+    found = await _asked(visit, "/api/fleet")
+    wanted = visit.page_number()
+    shops = await _asked(visit, "/api/fleet/shops", limit=ON_A_PAGE, offset=(wanted - 1) * ON_A_PAGE)
     fields = [*TITLES, *sorted(name for name in found if name not in (*TITLES, "total", "statuses"))]
     charts = [chart(TITLES.get(name, name), found[name], found["total"]) for name in fields if found[name]]
     return show(
@@ -35,7 +36,20 @@ async def fleet(visit: Visit) -> Response:
         total=found["total"],
         statuses={status: found["statuses"].get(status, 0) for status in STATUSES},
         charts=charts,
+        shops=shops["items"],
+        paging=Paging(wanted, shops["total"], ON_A_PAGE, "/ui/fleet"),
+        parse=parse,
     )
+
+
+async def _asked(visit: Visit, path: str, **query: int) -> dict[str, Any]:
+    """What the collector answers; its refusal is the page's."""
+    assert visit.session is not None
+    answer = await ask(visit.request, visit.session, "GET", path, query=query)
+    if answer.status_code != 200:
+        raise HTTPException(answer.status_code, answer.json().get("detail", ""))
+    found: dict[str, Any] = json.loads(answer.text)
+    return found
 
 
 def chart(title: str, counts: dict[str, dict[str, int]], total: int) -> dict[str, Any]:
