@@ -94,6 +94,17 @@ def new_monitor_id() -> str:
     return head + "".join(secrets.choice(MONITOR_ID_ALPHABET) for _ in range(5))
 
 
+def made_at(monitor_id: str) -> int:
+    """When an id of `new_monitor_id` was made, in ms; 0 for one that was not made by it."""
+    head = monitor_id[:9]
+    if len(monitor_id) != 14 or any(letter not in MONITOR_ID_ALPHABET for letter in head):
+        return 0
+    number = 0
+    for letter in head:
+        number = number * 32 + MONITOR_ID_ALPHABET.index(letter)
+    return number
+
+
 def new_token() -> str:
     """A monitor token: a random UUID, so that it serves clients that insist on one."""
     return str(uuid.uuid4())

@@ -5,16 +5,19 @@ script, the monitor is written under that id, which a second writer finds taken,
 """
 
 import json
+import time
 from typing import Any
 
 from shared import keys, monitors, scripts
 from shared.auth import hash_token
 from shared.connection import Store
-from shared.model import new_monitor_id, new_token
+from shared.model import made_at, new_monitor_id, new_token
 from shared.monitors import NewMonitor
 from shared.scripts import MonitorKeys, RunArgument
 
 HOUR = 3_600_000
+RESERVED_MS = 60_000
+"""A reservation is written within milliseconds; a minute is a process that died."""
 PRUNE_EVERY = 60
 """Seconds: a full list is searched for shops whose monitor was deleted no more often than this."""
 
@@ -36,6 +39,15 @@ async def _written(store: Store, monitor_id: str, new: NewMonitor) -> tuple[Moni
     return await living(store, monitor_id), made
 
 
+def is_left_over(monitor_id: str) -> bool:
+    """Whether a reservation is too old to be somebody's who is about to write the monitor.
+
+    Its process died, or the monitor lived and was deleted. Its id must not come back: the events of a second life would
+    have the ids of the first, and whoever has seen those would drop them.
+    """
+    return made_at(monitor_id) < time.time() * 1000 - RESERVED_MS
+
+
 async def by_slug(store: Store, slug: str) -> list[MonitorKeys]:
     """Every monitor with this slug."""
     found = [await living(store, monitor_id) for monitor_id in await monitors.find_by_slug(store, slug)]
@@ -48,6 +60,9 @@ async def create_by_slug(store: Store, slug: str) -> tuple[list[MonitorKeys], bo
     A new one has a day of timeout and an hour of grace: what clients that create monitors by ping reckon with.
     """
     key = keys.slugs(store.shards, slug)
+    for monitor_id in await monitors.find_by_slug(store, slug):
+        if is_left_over(monitor_id) and await living(store, monitor_id) is None:
+            await store.redis.hdel(key, monitor_id)  # type: ignore[misc]
     ids = await scripts.run(store.redis, "claim_slug", [key], [slug, new_monitor_id()])
     new = NewMonitor(name=slug, slug=slug, timeout=24 * HOUR, grace=HOUR)
     found, made = [], False
@@ -72,8 +87,8 @@ async def shop(store: Store, domain: str, *, timeout_ms: int, at_most: int) -> M
         monitor = await living(store, known["monitor"])
         if monitor:
             return monitor
-        # Without a report it was reserved but never written, so the id is still good.
-        stale = known["monitor"] if "report" in known else ""
+        # Without a report it was just reserved by another request, so the id is still good.
+        stale = known["monitor"] if "report" in known or is_left_over(known["monitor"]) else ""
     arguments: list[RunArgument] = [domain, new_monitor_id(), at_most, stale]
     monitor_id = await scripts.run(store.redis, "claim_shop", [keys.TELEMETRY], arguments)
     if not monitor_id and await prune_shops(store):
@@ -93,7 +108,9 @@ async def prune_shops(store: Store) -> int:
         cursor, page = await store.redis.hscan(keys.TELEMETRY, cursor, count=500)
         for domain, text in page.items():
             known = json.loads(text)
-            if "report" in known and await living(store, known["monitor"]) is None:
+            if ("report" in known or is_left_over(known["monitor"])) and await living(
+                store, known["monitor"]
+            ) is None:
                 pruned += await store.redis.hdel(keys.TELEMETRY, domain)  # type: ignore[misc]
         if not cursor:
             return pruned

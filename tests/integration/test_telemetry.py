@@ -15,8 +15,10 @@ import httpx
 import pytest
 from collecting import Collector, collecting, dumps, sign
 
+from services.collector import registration
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.model import new_monitor_id
 
 SECRET = "the heartbeat secret"
 DAY = 86_400
@@ -217,11 +219,12 @@ async def test_first_reports_of_a_domain_that_race_make_one_monitor(collector: C
     assert len(await collector.beats((await kept(collector))["monitor"])) == 10
 
 
-async def test_a_reservation_whose_process_died_is_used(collector: Collector) -> None:
-    """An id reserved but never written becomes the monitor."""
-    await collector.store.redis.hset(keys.TELEMETRY, "shop.example", '{"monitor": "0reserved0"}')
+async def test_a_reservation_that_another_request_just_made_is_used(collector: Collector) -> None:
+    """An id reserved a moment ago becomes the monitor, whoever writes it first."""
+    reserved = new_monitor_id()
+    await collector.store.redis.hset(keys.TELEMETRY, "shop.example", json.dumps({"monitor": reserved}))
     assert (await send(collector, dumps(report()))).status_code == 200
-    assert (await collector.read("0reserved0")).status == "alive"
+    assert (await collector.read(reserved)).status == "alive"
 
 
 async def test_a_shop_whose_monitor_was_deleted_comes_back_as_another(collector: Collector) -> None:
@@ -390,3 +393,19 @@ async def test_the_counts_are_those_of_our_own_client(collector: Collector, tmp_
     (shop,) = (await collector.client.get("/api/fleet/shops", headers=headers)).json()["items"]
     assert shop["telemetry"] == {"sent": 1, "skipped": 1, "failed": 0}
     assert shop["versions"] == {"X-MEGAPAY-VERSION": "3", "version": "3"}
+
+
+async def test_an_id_that_was_left_over_never_comes_back(collector: Collector) -> None:
+    """A process died after the monitor was written and before its report was kept; the monitor was deleted since.
+
+    The next report makes another monitor: with the old id its events would pass for those of the first life.
+    """
+    old = "0" * 9 + "abcde"
+    await collector.store.redis.hset(keys.TELEMETRY, "shop.example", json.dumps({"monitor": old}))
+    found = await registration.shop(collector.store, "shop.example", timeout_ms=DAY * 1000, at_most=10)
+    assert found is not None
+    assert found.monitor_id != old
+    await collector.store.redis.hset(keys.slugs(1, "backup"), old, "backup")
+    made, _ = await registration.create_by_slug(collector.store, "backup")
+    assert [one.monitor_id for one in made] != [old]
+    assert await monitors.find_by_slug(collector.store, "backup") == [made[0].monitor_id]

@@ -1,5 +1,6 @@
 """The monitor's pure rules: cron across daylight-saving changes, slugs, cut messages, credited deadlines."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -137,6 +138,13 @@ def test_a_credited_deadline_never_moves_back_and_ends_clear_of_gaps(
     assert deadline >= base + window
     assert counted_from >= base
     assert deadline >= counted_from + window
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    """To the millisecond; a foreign id tells nothing."""
+    before = int(time.time() * 1000)
+    assert before <= model.made_at(model.new_monitor_id()) <= int(time.time() * 1000)
+    assert model.made_at("m00001") == model.made_at("l" * 14) == 0
 
 
 def test_ids_sort_by_the_time_they_were_made() -> None:
