@@ -41,10 +41,13 @@ async def replace(store: Store, channel_id: int, change: Callable[[Channel, int]
 
 async def remove(store: Store, channel_id: int) -> Channel:
     """Removes a channel and returns what it was; NotFound when there is none. Its ledger is not touched."""
-    while True:
-        text = await _read(store, channel_id)
-        if await _write(store, channel_id, text, ""):
-            return loads(channel_id, text)
+    text = await _read(store, channel_id)
+    while not await _write(store, channel_id, text, ""):
+        try:
+            text = await _read(store, channel_id)
+        except NotFound:  # removed already, by this very call when its answer was lost
+            break
+    return loads(channel_id, text)
 
 
 async def load(store: Store) -> dict[int, Channel]:

@@ -11,7 +11,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:history:<id>` | hash | - | shared | `<day>:<status>` → ms in that status, 400 days; `i:<gen>` → an incident |
 | `mp:{s}:deadlines` | zset | - | watchdog | the ledger: every monitor by deadline in ms, `inf` when it has none |
 | `mp:{s}:events` | stream | 7 days or 1,000,000 entries | shared | every event of the shard |
-| `mp:{s}:incidents` | zset | 400 days | shared | incident ids by the time they were opened |
+| `mp:{s}:incidents` | zset | with `history` | shared | incident ids by the time they were opened |
 | `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
 | `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
 | `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |

@@ -78,9 +78,11 @@ async def disable(store: Store, webhook_id: int, reason: str) -> bool:
 
 async def remove(store: Store, webhook_id: int) -> None:
     """Removes a webhook with its deliveries; NotFound when there is none."""
-    while True:
-        text = await _read(store, webhook_id)
-        if await _write(store, webhook_id, text, None):
+    text = await _read(store, webhook_id)
+    while not await _write(store, webhook_id, text, None):
+        try:
+            text = await _read(store, webhook_id)
+        except NotFound:  # removed already, by this very call when its answer was lost
             break
     await delivery_upkeep.delete_target(store, f"webhook:{webhook_id}")
 
