@@ -127,7 +127,11 @@ async def run_worker(
     group = GROUPS[kind]
     async with _running(_renew(store, worker)):
         await _first_sign(store, worker, stop)
-        loops = [_serve(queue_url, kind, pump), scheduler.measure(store, kind, group)]
+        loops = [
+            _serve(queue_url, kind, pump),
+            _measure(queue_url, kind),
+            scheduler.measure(store, kind, group),
+        ]
         for shard in range(store.shards):
             loops.append(scheduler.wake_due(pump, shard, kind))
             loops.append(scheduler.reclaim(pump, shard, kind, group))
@@ -246,6 +250,21 @@ async def _close(worker: _Executor) -> None:
         await asyncio.gather(*finishing, return_exceptions=True)
     with contextlib.suppress(Exception):
         await asyncio.wait_for(worker.pool.aclose(close_connection_pool=True), 1)
+
+
+async def _measure(queue_url: str, kind: str) -> None:
+    """Publishes the queue's depth every few seconds, until cancelled."""
+    pool = open_queue(queue_url, kind)
+    try:
+        while True:
+            try:
+                await depth(pool, kind)
+            except Exception as error:  # noqa: BLE001 - a missing figure is no reason to stop
+                metrics.count_redis_error(error)
+            await asyncio.sleep(scheduler.MEASURE_EVERY)
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(pool.aclose(close_connection_pool=True), 1)
 
 
 async def depth(pool: ArqRedis, kind: str) -> int:

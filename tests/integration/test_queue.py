@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SERVERS
+from prometheus_client import REGISTRY
 from servers import Server
 from waiting import wait_until
 
@@ -83,6 +84,16 @@ async def _is(store, number, status, target="webhook:1"):
 
 async def _empty(pool):
     return await queue.depth(pool, "webhook") == 0
+
+
+async def test_the_depth_of_the_queue_is_published(server, hints):
+    """For whoever watches the metrics: jobs that wait."""
+    await queue.hint(hints, [f"webhook:{i}" for i in range(100)])
+    measuring = asyncio.create_task(queue._measure(server.url, "webhook"))
+    name, labels = "mishpulse_queue_depth", {"group": "webhooks"}
+    await wait_until(lambda: REGISTRY.get_sample_value(name, labels) == 4, "four jobs of 32 targets")
+    measuring.cancel()
+    await asyncio.gather(measuring, return_exceptions=True)
 
 
 async def test_jobs_are_json(store, hints):
