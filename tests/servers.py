@@ -30,6 +30,7 @@ class Server:
     folder: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] | None = None
 
     @property
     def socket(self) -> Path:
@@ -46,7 +47,9 @@ class Server:
         arguments = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         arguments += ["--save", "", "--loglevel", "warning", "--bind", "127.0.0.1", *options]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [self.binary, *arguments], stdout=log, stderr=log, env=self.environment
+            )
         client = redis.Redis.from_url(self.url)
         for _ in range(400):
             try:
