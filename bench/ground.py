@@ -1,4 +1,4 @@
-"""What the measurements of webhooks stand on: a server, receivers, processes of their own, and a table."""
+"""What the measurements stand on: a server, receivers, and processes of their own."""
 
 import asyncio
 import contextlib
@@ -23,34 +23,58 @@ from shared.secrets import new_key  # noqa: E402
 from shared.settings import Settings  # noqa: E402
 
 TOKEN = "bench-token"
+DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
+"""What an acknowledged heartbeat stands on; every row pays for it."""
 
 
-@asynccontextmanager
-async def fresh_store() -> AsyncIterator[tuple[Store, Settings]]:
-    """An empty store on a server of its own (`PULSE_BENCH_SERVER` names one, else the embedded Valkey)."""
-    logs.setup("bench", "error")
-    name = os.environ.get("PULSE_BENCH_SERVER", "valkey")
-    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
-        server = Server(name, binaries()[name], Path(folder))
-        server.start("--appendonly", "no")
-        redis = connect(server.url)
-        settings = Settings(
-            redis_url=server.url,
-            admin_token=TOKEN,
-            secret_key=new_key(),
-            allow_private_targets="127.0.0.0/8",
-            _env_file=None,
-        )
-        try:
-            yield await open_store(redis, 1), settings
-        finally:
-            await redis.aclose()
-            server.stop()
+def server_name() -> str:
+    """The server under the measurements: `PULSE_BENCH_SERVER`, else the embedded Valkey."""
+    return os.environ.get("PULSE_BENCH_SERVER", "valkey")
 
 
 @contextmanager
-def process(target: Callable[..., None], *arguments: Any) -> Iterator[int]:
-    """Runs `target(pipe, *arguments)` in a process of its own; the port that it sends back."""
+def serving(name: str = "", core: int | None = None, options: Sequence[str] = DURABLE) -> Iterator[Server]:
+    """An empty server of its own, on `core` when one is named."""
+    name = name or server_name()
+    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
+        server = Server(name, binaries()[name], Path(folder))
+        server.start(*options)
+        assert server.process is not None
+        if core is not None:
+            os.sched_setaffinity(server.process.pid, {core})
+        try:
+            yield server
+        finally:
+            server.stop(kill=True)  # a million monitors would be written out for nobody
+
+
+def settings_for(url: str, **more: Any) -> Settings:
+    """Settings that reach the receivers on loopback."""
+    return Settings(
+        redis_url=url,
+        admin_token=TOKEN,
+        secret_key=new_key(),
+        allow_private_targets="127.0.0.0/8",
+        _env_file=None,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def fresh_store(core: int | None = None) -> AsyncIterator[tuple[Store, Settings]]:
+    """An empty store on a server of its own."""
+    logs.setup("bench", "error")
+    with serving(core=core) as server:
+        redis = connect(server.url)
+        try:
+            yield await open_store(redis, 1), settings_for(server.url)
+        finally:
+            await redis.aclose()
+
+
+@contextmanager
+def process(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    """Runs `target(pipe, *arguments)` in a process of its own; gives what it sends back first."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=target, args=(theirs, *arguments), daemon=True)
@@ -99,6 +123,17 @@ def answer(pipe: Any) -> None:
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def table(title: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -1,0 +1,45 @@
+"""Durable heartbeats/s with a new connection for each, beside a bare uvicorn app asked the same way, in turns.
+
+    python bench/ingest_connections.py [runs]
+
+Goal: at least 0.60 of the bare app, on the same core. wrk and Redis share the other core.
+"""
+
+import statistics
+import sys
+
+from ground import process, serving
+from ingest import CLIENTS, bare, collector
+from load import beats, wrk
+from report import Measure, report
+
+SECONDS = 3
+
+
+def main(runs: int) -> None:
+    script = beats(range(CLIENTS), close=True)
+    rates: list[tuple[float, float]] = []
+    with (
+        serving(core=1) as server,
+        process(bare) as (bare_port, _),
+        process(collector, server.url) as (port, _),
+    ):
+        for run in range(runs + 1):
+            ceiling = wrk(bare_port, script, SECONDS, CLIENTS, core=1)
+            ours = wrk(port, script, SECONDS, CLIENTS, core=1)
+            if run:  # the first warms both up
+                rates.append((ours.rate, ceiling.rate))
+    ratio = statistics.median(ours / ceiling for ours, ceiling in rates)
+    ours, ceiling = (statistics.median(side) for side in zip(*rates, strict=True))
+    report(
+        f"heartbeats, a new connection each, one collector on one core, n = {runs} runs",
+        [
+            Measure("bare uvicorn app", f"{ceiling:,.0f}/s"),
+            Measure("heartbeats", f"{ours:,.0f}/s"),
+            Measure("ratio", f"{ratio:.2f}", ratio, 0.60, at_least=True),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

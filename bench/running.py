@@ -1,0 +1,86 @@
+"""The real processes, started as an operator starts them: `mishpulse collector` and its like."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ground import ROOT
+
+from shared.settings import Settings
+
+HTTP = ("collector", "webhooks", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service's process; `port` is the one it serves, or for a worker its health port."""
+
+    pid: int
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The settings that matter here, by their names in the environment."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PULSE_")},
+        "PYTHONPATH": str(ROOT),
+        "PULSE_REDIS_URL": settings.redis_url,
+        "PULSE_ADMIN_TOKEN": settings.admin_token,
+        "PULSE_SECRET_KEY": settings.secret_key,
+        "PULSE_ALLOW_PRIVATE_TARGETS": "127.0.0.0/8",
+        "PULSE_LOG_LEVEL": "error",
+        **more,
+    }
+
+
+@contextmanager
+def running(service: str, settings: Settings, core: int | None = None, **more: str) -> Iterator[Running]:
+    """One service until the block ends; `more` are further settings by their names in the environment."""
+    port = free_port()
+    options = ["--port", str(port)] if service in HTTP else []
+    if service not in HTTP:
+        more["PULSE_METRICS_PORT"] = str(port)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", service, *options],
+        cwd=ROOT,
+        env=environment(settings, **more),
+        stdout=subprocess.DEVNULL,
+    )
+    if core is not None:
+        os.sched_setaffinity(child.pid, {core})
+    try:
+        _wait(child, port, service)
+        yield Running(child.pid, port)
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], port: int, service: str) -> None:
+    deadline = time.monotonic() + 20
+    while child.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"{service} did not start")
