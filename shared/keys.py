@@ -15,7 +15,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
 | `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
 | `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |
-| `mp:{s}:token:<sha256>` | string | - | shared | a monitor token's hash → monitor id |
+| `mp:{s}:tokens:<bucket>` | hash | - | shared | head of a monitor token's hash → monitor id, in 16,384 buckets |
 | `mp:{s}:reserving:<sha256>` | string | 1 min | shared | the monitor that is being given this token |
 | `mp:{s}:slugs:<bucket>` | hash | - | shared | monitor id → slug, in 16,384 buckets by slug |
 | `mp:{s}:once:<hash>` | string | 1 day | collector | an idempotency key that was accepted |
@@ -53,8 +53,11 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 import hashlib
 import zlib
 
-SLUG_BUCKETS = 16_384
+BUCKETS = 16_384
 """Keeps a bucket below 128 entries, and so in its compact encoding, up to two million monitors."""
+
+TOKEN_HEAD = 16
+"""Letters of a token's hash that tell it from all others: 96 bits."""
 
 
 def monitor(shard: int, monitor_id: str) -> str:
@@ -97,8 +100,10 @@ def gaps(shard: int) -> str:
     return f"mp:{{{shard}}}:gaps"
 
 
-def token(shard: int, token_hash: str) -> str:
-    return f"mp:{{{shard}}}:token:{token_hash}"
+def tokens(shards: int, token_hash: str) -> tuple[str, str]:
+    """The bucket of the token directory with this token, and the token's field in it."""
+    bucket = zlib.crc32(token_hash.encode()) % BUCKETS
+    return f"mp:{{{bucket % shards}}}:tokens:{bucket}", token_hash[:TOKEN_HEAD]
 
 
 def reserving(shard: int, token_hash: str) -> str:
@@ -107,7 +112,7 @@ def reserving(shard: int, token_hash: str) -> str:
 
 def slugs(shards: int, slug: str) -> str:
     """The bucket that lists every monitor with this slug."""
-    bucket = zlib.crc32(slug.encode()) % SLUG_BUCKETS
+    bucket = zlib.crc32(slug.encode()) % BUCKETS
     return f"mp:{{{bucket % shards}}}:slugs:{bucket}"
 
 

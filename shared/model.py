@@ -67,7 +67,7 @@ def from_hash(monitor_id: str, fields: Mapping[str, str]) -> Monitor:
         token_hash=fields.get("token", ""),
         status=status,
         gen=int(fields["gen"]),
-        created=int(fields["created"]),
+        created=_ms(fields, "created") or made_at(monitor_id),
         since=int(fields["since"]),
         timeout=int(fields.get("timeout", 0)),
         grace=int(fields.get("grace", 0)),

@@ -1,26 +1,22 @@
-"""Monitors in Redis beyond a single script: creating with token and slug, reading, listing, the token directory."""
+"""Monitors in Redis beyond a single script: creating with token and slug, reading, listing."""
 
-import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from redis.exceptions import RedisError
 
-from shared import keys, scripts
+from shared import directory, keys, scripts
 from shared.auth import hash_token
-from shared.connection import UNAVAILABLE, Store
-from shared.errors import Conflict, NotFound
+from shared.connection import Store
+from shared.errors import NotFound
 from shared.model import Monitor, from_hash, new_monitor_id, new_token, slugify
 
 log = structlog.get_logger(__name__)
 
 PAGE = 500
 """Monitors read in one round trip: about a millisecond of Redis' time."""
-RESERVED_MS = 60_000
-"""Far longer than writing a monitor takes, so that only a process that died leaves a token reserved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ async def create(store: Store, new: NewMonitor) -> tuple[Monitor, str]:
     token = new.token or new_token()
     token_hash = hash_token(token)
     monitor_id = new_monitor_id()
-    async with _token_reserved(store, token_hash, monitor_id):
+    async with directory.reserved(store, token_hash, monitor_id):
         await write(store, monitor_id, token_hash, new)
     return await get(store, monitor_id), token
 
@@ -73,45 +69,9 @@ async def write(store: Store, monitor_id: str, token_hash: str, new: NewMonitor)
     return bool(await scripts.create_monitor(store, monitor_id, {k: v for k, v in fields.items() if v}))
 
 
-@contextlib.asynccontextmanager
-async def _token_reserved(store: Store, token_hash: str, monitor_id: str) -> AsyncIterator[None]:
-    """Points the token at the monitor, which the body then writes; Conflict when another has it or is about to."""
-    shard = store.shard_of(token_hash)
-    key, lock = keys.token(shard, token_hash), keys.reserving(shard, token_hash)
-    if (
-        not await store.redis.set(lock, monitor_id, nx=True, px=RESERVED_MS)
-        and await store.redis.get(lock) != monitor_id
-    ):
-        raise Conflict("another monitor is being given this token; choose another, or try again in a minute")
-    try:
-        holder = await store.redis.get(key)
-        if holder and await _token_of(store, holder) == token_hash:
-            raise Conflict("another monitor has this token; choose another or leave it out to get a new one")
-        await store.redis.set(key, monitor_id)
-        yield
-    finally:
-        with contextlib.suppress(RedisError, *UNAVAILABLE):
-            await store.redis.delete(lock)
-
-
-async def _release_token(store: Store, monitor: Monitor) -> None:
-    key = keys.token(store.shard_of(monitor.token_hash), monitor.token_hash)
-    await scripts.run(store.redis, "release_token", [key], [monitor.id])
-
-
-async def _token_of(store: Store, monitor_id: str) -> str | None:
-    key = keys.monitor(store.shard_of(monitor_id), monitor_id)
-    token_hash: str | None = await store.redis.hget(key, "token")  # type: ignore[misc]
-    return token_hash
-
-
 async def find_by_token(store: Store, token_hash: str) -> str | None:
     """The id of the monitor that has this token now, or None."""
-    key = keys.token(store.shard_of(token_hash), token_hash)
-    monitor_id: str | None = await store.redis.get(key)
-    if monitor_id is None or await _token_of(store, monitor_id) != token_hash:
-        return None
-    return monitor_id
+    return await directory.find(store, token_hash)
 
 
 async def find_by_slug(store: Store, slug: str) -> list[str]:
@@ -216,10 +176,10 @@ async def rotate_token(store: Store, monitor: Monitor, token: str | None = None)
     """Gives a monitor a new token and returns it; the old one is refused from the same moment on."""
     token = token or new_token()
     token_hash = hash_token(token)
-    async with _token_reserved(store, token_hash, monitor.id):
+    async with directory.reserved(store, token_hash, monitor.id):
         if not await scripts.update_monitor(store, monitor.id, {"token": token_hash}):
             raise NotFound(f"there is no monitor {monitor.id}")
-    await _release_token(store, monitor)
+    await directory.release(store, monitor.token_hash, monitor.id)
     return token
 
 
@@ -227,7 +187,7 @@ async def delete(store: Store, monitor: Monitor) -> None:
     """Deletes a monitor with its token, slug and history; NotFound when it is gone already."""
     deleted = await scripts.delete_monitor(store, monitor.id)
     # Also when it was gone already: whoever deleted it may have died here, or it was this call, its answer lost.
-    await _release_token(store, monitor)
+    await directory.release(store, monitor.token_hash, monitor.id)
     if monitor.slug:
         await store.redis.hdel(keys.slugs(store.shards, monitor.slug), monitor.id)  # type: ignore[misc]
     if not deleted:

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
-from shared import keys
+from shared import keys, migrations
 from shared.connection import RedisClient, Store
 from shared.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 
-MIGRATIONS: dict[int, Callable[[Store], Awaitable[None]]] = {}
+MIGRATIONS: dict[int, Callable[[Store], Awaitable[None]]] = {1: migrations.shrink_monitors}
 """From each version the step to the next, run in order at start by whichever process comes first.
 
 A step bears being run twice, for the process that runs it may be killed.

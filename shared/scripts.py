@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError
 
 from shared import keys
 from shared.connection import RedisClient, Store
+from shared.model import made_at
 
 INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
 
@@ -170,7 +171,7 @@ async def create_monitor(store: Store, monitor_id: str, fields: Mapping[str, str
     shard = store.shard_of(monitor_id)
     key_names = [keys.monitor(shard, monitor_id), keys.deadlines(shard), keys.events(shard)]
     flat = [part for pair in fields.items() for part in pair]
-    return int(await run(store.redis, "create_monitor", key_names, [monitor_id, *flat]))
+    return int(await run(store.redis, "create_monitor", key_names, [monitor_id, made_at(monitor_id), *flat]))
 
 
 async def update_monitor(

@@ -20,7 +20,7 @@ from services.webhooks import subscriptions
 from services.webhooks.subscription import NOW, Webhook, sealed, switched
 from services.webhooks.subscription import dumps as webhook_text
 from services.webhooks.subscription import loads as webhook_of
-from shared import auth, channels, keys, monitors, scripts
+from shared import auth, channels, directory, keys, monitors, scripts
 from shared.channels import Channel
 from shared.connection import Store
 from shared.errors import ConfigError, Conflict, NotFound
@@ -195,7 +195,7 @@ async def _monitor(store: Store, record: MonitorRecord) -> None:
         tags=record.tags,
         channels=channels_text(record.channels),
     )
-    await store.redis.set(keys.token(store.shard_of(record.token_hash), record.token_hash), record.id)
+    await directory.point(store, record.token_hash, record.id)
     if not await monitors.write(store, record.id, record.token_hash, new):
         await _change(store, record, new)
     if record.muted_until:
@@ -228,7 +228,7 @@ async def _change(store: Store, record: MonitorRecord, new: NewMonitor) -> None:
     }
     await monitors.update(store, monitor, fields)
     if monitor.token_hash != record.token_hash:
-        await store.redis.delete(keys.token(store.shard_of(monitor.token_hash), monitor.token_hash))
+        await directory.release(store, monitor.token_hash, monitor.id)
 
 
 async def _token(store: Store, record: TokenRecord) -> None:

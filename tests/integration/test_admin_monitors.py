@@ -352,7 +352,7 @@ async def test_a_deleted_monitor_is_gone_with_its_token(api: httpx.AsyncClient, 
         assert answer.json()["detail"]
     assert (await api.post(f"{url}/mute", json={"seconds": 1})).status_code == 404
     assert [key for key in await store.redis.keys("mp:*") if made["id"] in key] == []
-    assert await store.redis.exists(keys.token(0, hash_token(made["token"]))) == 0
+    assert not await store.redis.hexists(*keys.tokens(1, hash_token(made["token"])))
 
 
 async def test_a_read_token_sees_everything_and_changes_nothing(api: httpx.AsyncClient, store: Store):
@@ -418,4 +418,4 @@ async def test_a_deletion_whose_answer_was_lost_takes_token_and_slug_along(
     with pytest.raises(NotFound):
         await monitors.delete(store, old)
     assert await monitors.find_by_slug(store, "backup") == []
-    assert await store.redis.exists(keys.token(0, old.token_hash)) == 0
+    assert not await store.redis.hexists(*keys.tokens(1, old.token_hash))

@@ -13,7 +13,7 @@ end
 -- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once.
 local function arm(deadlines, pulse, id, at)
   redis.call('ZADD', deadlines, at, id)
-  redis.call('SET', pulse, '', 'PX', math.max(1, at - now))
+  redis.call('SET', pulse, 1, 'PX', math.max(1, at - now)) -- a small number costs no memory of its own
 end
 
 -- disarm(deadlines, pulse, id): no deadline; the monitor stays in the ledger, which lists them all.

@@ -65,7 +65,9 @@ local function transition(k, id, m, to, message, reason)
     redis.call('HSET', k.history, field, (opened or '') .. '|' .. string.format('%d', now) .. '|' .. (cause or ''))
     redis.call('ZREM', k.open, incident)
   end
-  redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'incident', bad and incident or '')
+  if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'incident', incident)
+  else redis.call('HSET', k.monitor, 'status', to, 'gen', gen) end
+  if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
   emit(k.events, k.monitor, id, gen, type, from, to, message, reason, incident)
   redis.call('HSET', k.monitor, 'since', now)
   m.status, m.gen, m.since, m.incident = to, gen, now, bad and incident or ''
