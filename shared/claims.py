@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from shared import burst, keys, retry, scripts
+from shared import burst, dead_letters, keys, retry, scripts
 from shared.burst import Burst
 from shared.connection import Store
 from shared.deliveries import Delivery, public_id
@@ -245,7 +245,10 @@ class Recorded:
 
 
 async def record(store: Store, results: Sequence[Result], *, now: int | None = None) -> list[Recorded]:
-    """Records results of claims on targets of one kind in one shard, in as few script calls as 5 ms each allow."""
+    """Records results of claims on targets of one kind in one shard, in as few script calls as 5 ms each allow.
+
+    The end of a delivery and its `delivery.dead_letter` event are one step (`shared.dead_letters`).
+    """
     answers: list[Recorded] = []
     for start in range(0, len(results), RECORDS_PER_CALL):
         answers += await _record(store, results[start : start + RECORDS_PER_CALL], now)
@@ -256,7 +259,7 @@ async def _record(store: Store, results: Sequence[Result], now: int | None) -> l
     first = results[0].delivery.target
     shard, kind = store.shard_of(first), keys.kind_of(first)
     positions = {target: i for i, target in enumerate(dict.fromkeys(r.delivery.target for r in results), 1)}
-    names = [keys.due(shard, kind), keys.sending(shard, kind)]
+    names = [keys.due(shard, kind), keys.sending(shard, kind), keys.events(shard)]
     for target in positions:
         sets = ("queue", "inflight", "target", "pending", "done", "dead")
         names += [keys.of_target(shard, name, target) for name in sets]
@@ -268,7 +271,7 @@ async def _record(store: Store, results: Sequence[Result], now: int | None) -> l
         arguments += (result.verdict, result.delay_ms, result.hold_ms, "1" if result.counts else "")
         arguments += (delivery.attempt + 1, _attempt_json(result))
         arguments += ("" if outcome.status is None else outcome.status, outcome.body[:BODY_LIMIT])
-        arguments.append(outcome.error[:BODY_LIMIT])
+        arguments += (outcome.error[:BODY_LIMIT], _told(result))
     at, *rest = await scripts.run(store.redis, "delivery_record", names, arguments)
     accepted, states = rest[: len(results)], rest[len(results) :]
     return [
@@ -280,6 +283,11 @@ async def _record(store: Store, results: Sequence[Result], now: int | None) -> l
 def _recorded(now: int, accepted: int, state: list[Any]) -> Recorded:
     since = int(state[0]) if state[0] else None
     return Recorded(accepted == 1, now, since, int(state[1]), int(state[2]))
+
+
+def _told(result: Result) -> str:
+    """The payload of the event that the script emits with this result; "" for none."""
+    return dead_letters.payload(result.delivery, result.outcome) if result.verdict == "dead" else ""
 
 
 def _attempt_json(result: Result) -> str:

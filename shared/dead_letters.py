@@ -1,49 +1,43 @@
-"""A delivery out of attempts is an event of its own, so that another channel or webhook can tell of it."""
+"""A delivery out of attempts is an event of its own, so that another channel or webhook can tell of it. Pure.
 
+The script that records the end of a delivery appends the event (`lua/delivery_record.lua`): no process can die between
+the two. Its id is `mp.dead.<target>.<number>`, and it is about the target, so it never goes to it.
+"""
+
+import contextlib
 import json
+from typing import Final
 
-from shared import events
 from shared.channels import TEST_EVENT
-from shared.connection import Store
-from shared.events import NewEvent
-from shared.pump import Report
+from shared.deliveries import Delivery
+from shared.events import canonical
+from shared.retry import Outcome
 
-TYPE = "delivery.dead_letter"
+TYPE: Final = "delivery.dead_letter"
+WEBHOOK_TEST: Final = "webhook.test"
+UNTOLD: Final = frozenset({TYPE, TEST_EVENT, WEBHOOK_TEST})
+"""Two broken channels would tell each other of their dead letters for ever; a failed test answers whoever asked."""
 
 
-async def emit_dead_letters(store: Store, report: Report) -> None:
-    """Emits `delivery.dead_letter` for each delivery of a report that is out of attempts.
-
-    One whose own event is a dead letter emits none: two broken channels would tell each other for ever. The event is
-    about the target, so it never goes to it. A failed test emits none either: its answer says so.
-    """
-    dead = [
-        NewEvent(
-            TYPE,
-            events.canonical(
-                {
-                    "target": delivery.target,
-                    "delivery_id": delivery.id,
-                    "event_id": delivery.event,
-                    "event_type": delivery.type,
-                    "attempts": delivery.attempt + 1,
-                    "error": report.outcome.error or f"status {report.outcome.status}",
-                    "monitor": _name(delivery.meta),
-                }
-            ),
-            f"{events.OWN_IDS}dead.{delivery.target}.{delivery.number}",
-            about=delivery.target,
-        )
-        for delivery, decision in zip(report.deliveries, report.decisions, strict=True)
-        if decision.state == "dead" and delivery.type not in (TYPE, TEST_EVENT)
-    ]
-    if dead:
-        await events.emit(store, dead)
+def payload(delivery: Delivery, outcome: Outcome) -> str:
+    """The JSON that the event carries if this outcome is the delivery's last one; "" when it is to be no event."""
+    if delivery.type in UNTOLD:
+        return ""
+    return canonical(
+        {
+            "target": delivery.target,
+            "delivery_id": delivery.id,
+            "event_id": delivery.event,
+            "event_type": delivery.type,
+            "attempts": delivery.attempt + 1,
+            "error": outcome.error or f"status {outcome.status}",
+            "monitor": _name(delivery.meta),
+        }
+    )
 
 
 def _name(meta: str) -> str | None:
-    """The monitor's name where the delivery kept one."""
-    if not meta:
-        return None
-    name: str | None = json.loads(meta).get("name") or None
-    return name
+    """The monitor's name where the delivery kept one; a record must not fail for want of it."""
+    with contextlib.suppress(ValueError, AttributeError):
+        return json.loads(meta).get("name") or None
+    return None

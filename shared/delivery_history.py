@@ -30,7 +30,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class TargetStats:
-    """A target's counters; those of final states survive retention. Times in ms, None for never."""
+    """A target's counters; those of final states survive retention. Times in ms, None for never.
+
+    `gone`: it answered 410 and has not succeeded or been enabled since.
+    """
 
     pending: int
     success_count: int
@@ -40,6 +43,7 @@ class TargetStats:
     consecutive: int
     hold: int | None
     disabled: int | None
+    gone: int | None = None
 
 
 async def get(store: Store, target: str, number: int) -> Delivery:
@@ -166,4 +170,5 @@ def _stats(pending: int, fields: Mapping[str, str]) -> TargetStats:
         consecutive=int(fields.get("consecutive", 0)),
         hold=at("hold"),
         disabled=at("disabled"),
+        gone=at("gone"),
     )

@@ -1,6 +1,6 @@
 """Which workers live, and what happens to the claims of those that do not."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +59,7 @@ async def reclaim(
     living = await _living(store, {claim.worker for claim in suspects})
     lost = [claim for claim in suspects if claim.worker not in living or orphaned(claim)]
     if lost:
-        await record(store, [_verdict(store, claim) for claim in lost], now=now)
+        await record(store, await _verdicts(store, lost), now=now)
     return lost
 
 
@@ -100,10 +100,35 @@ async def _living(store: Store, workers: Iterable[str]) -> set[str]:
     return {name for name, there in zip(names, await pipe.execute(), strict=True) if there}
 
 
-def _verdict(store: Store, claim: Claim) -> Result:
+async def _verdicts(store: Store, lost: Sequence[Claim]) -> list[Result]:
+    """What becomes of each lost claim; one whose attempt this ends is looked up, for it may become an event."""
+    pipe = store.redis.pipeline(transaction=False)
+    for claim in lost:
+        if claim.vanished + 1 >= VANISHED_LIMIT:
+            key = keys.delivery(store.shard_of(claim.target), claim.target, claim.number)
+            pipe.hmget(key, ["event", "type", "meta"])
+    rows = iter(await pipe.execute())
+    return [
+        _verdict(store, claim, *(next(rows) if claim.vanished + 1 >= VANISHED_LIMIT else ("", "", "")))
+        for claim in lost
+    ]
+
+
+def _verdict(store: Store, claim: Claim, event: str | None, type_: str | None, meta: str | None) -> Result:
     delivery = Delivery(
-        *(claim.target, claim.number, public_id(store, claim.target, claim.number), "", "", "", 0, 0),
-        *(claim.attempt, claim.epoch, "", "", 0),
+        target=claim.target,
+        number=claim.number,
+        id=public_id(store, claim.target, claim.number),
+        event=event or "",
+        type=type_ or "",
+        payload="",
+        at=0,
+        created=0,
+        attempt=claim.attempt,
+        epoch=claim.epoch,
+        incident="",
+        meta=meta or "",
+        next=0,
     )
     if claim.vanished + 1 < VANISHED_LIMIT:
         return Result(delivery, claim.worker, "reclaim")

@@ -12,9 +12,7 @@ from services.notifier.dispatch import Dispatcher
 from services.notifier.jobs import Postman
 from shared import queue, streams
 from shared.connection import Store
-from shared.dead_letters import emit_dead_letters
 from shared.outbound import Sender
-from shared.pump import Report
 from shared.secrets import load_key
 from shared.settings import Settings
 
@@ -36,9 +34,6 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
         pending.add(task)
         task.add_done_callback(pending.discard)
 
-    async def observe(report: Report) -> None:
-        await emit_dead_letters(store, report)
-
     dispatcher = Dispatcher(store, settings.public_url, hint)
     consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
     async with Sender(settings.allow_private_targets) as sender:
@@ -52,7 +47,6 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                 kind="channel",
                 stop=stop,
                 digest=True,
-                observer=observe,
                 label=postman.label,
             )
         finally:

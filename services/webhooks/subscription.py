@@ -7,7 +7,7 @@ a dispatcher that runs late neither loses nor invents one, and `recover` knows w
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.events import Event
 from shared.patterns import matches
@@ -23,11 +23,20 @@ OVERLAP_MS: Final = 24 * 3600 * 1000
 Spans = tuple[tuple[int, int | None], ...]
 
 
+class Disabled(NamedTuple):
+    """That a webhook was switched off for its receiver's sake, at `at`; times in ms."""
+
+    reason: str
+    at: int
+    failing_since: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """A subscription. Secrets are sealed, "" for none; `spans` are the times of activity, oldest first.
 
     A span `(from, to)` covers the events after `from` up to and with `to` (ms of the stream), None while it lasts.
+    `untold` is there from the switch until its event is in the stream, so that no death in between keeps it untold.
     """
 
     id: int
@@ -43,6 +52,7 @@ class Webhook:
     updated_at: int = NOW
     disabled_reason: str = ""
     spans: Spans = ((NOW, None),)
+    untold: Disabled | None = None
 
     @property
     def target(self) -> str:
@@ -138,4 +148,5 @@ def loads(webhook_id: int | str, text: str) -> Webhook:
     """The webhook of a stored record; unknown fields, from a newer version, are left out."""
     record = {name: value for name, value in json.loads(text).items() if name in Webhook.__slots__}
     spans: Spans = tuple((start, end) for start, end in record.pop("spans"))
-    return Webhook(id=int(webhook_id), spans=spans, **record)
+    untold = record.pop("untold", None)
+    return Webhook(id=int(webhook_id), spans=spans, untold=Disabled(*untold) if untold else None, **record)

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from services.webhooks.subscription import NOW, Webhook, dumps, loads, resealed, switched
+from services.webhooks.subscription import NOW, Disabled, Webhook, dumps, loads, resealed, switched
 from shared import deliveries, delivery_history, delivery_upkeep, keys, scripts
 from shared.connection import Store
 from shared.errors import ConfigError, NotFound
@@ -59,21 +59,31 @@ async def align(store: Store, webhook_id: int) -> Webhook:
             return webhook
 
 
-async def disable(store: Store, webhook_id: int, reason: str) -> bool:
+async def disable(store: Store, webhook_id: int, reason: str, failing_since: int | None) -> bool:
     """Switches a webhook off because of what its receiver did; False when it was off already or is gone.
 
-    Of several workers that find the same, one gets True.
+    Of several workers that find the same, one gets True. The record says so until `told`.
     """
     try:
         while True:
             text = await _read(store, webhook_id)
             webhook = loads(webhook_id, text)
-            off = replace(switched(webhook, active=False, reason=reason), updated_at=NOW)
+            untold = Disabled(reason, NOW, failing_since)
+            off = replace(switched(webhook, active=False, reason=reason), updated_at=NOW, untold=untold)
             if not webhook.is_active or await _write(store, webhook_id, text, off):
                 await align(store, webhook_id)
                 return webhook.is_active
     except NotFound:
         return False
+
+
+async def told(store: Store, webhook_id: int, disabled: Disabled) -> None:
+    """Strikes off the record that a webhook was disabled: its event is in the stream. NotFound when it is gone."""
+
+    def strike(webhook: Webhook) -> Webhook:
+        return replace(webhook, untold=None) if webhook.untold == disabled else webhook
+
+    await change(store, webhook_id, strike)
 
 
 async def remove(store: Store, webhook_id: int) -> None:

@@ -6,9 +6,10 @@ from typing import Final
 from services.webhooks.subscription import Webhook
 from shared import deliveries, delivery_history, events
 from shared.connection import Store
+from shared.dead_letters import WEBHOOK_TEST
 from shared.deliveries import Delivery, NewDelivery, number_of
 
-TYPE: Final = "webhook.test"
+TYPE: Final = WEBHOOK_TEST
 META: Final = '{"test": true}'
 """Marks the delivery: its attempt is the only one, and it is nobody's dead letter."""
 ANSWER_WITHIN: Final = 16.0

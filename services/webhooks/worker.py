@@ -17,13 +17,14 @@ from services.webhooks.sending import WebhookSender
 from services.webhooks.subscriptions import Webhooks
 from shared import outbound, queue, streams
 from shared.connection import Store
+from shared.errors import NotFound
 from shared.secrets import SecretBox
 from shared.settings import Settings
 
 GROUP: Final = "webhooks"
 KIND: Final = "webhook"
 ALIGN_EVERY: Final = 60.0
-"""Seconds between looks for a webhook whose ledger was not switched with it: its process died in between."""
+"""Seconds between looks for webhooks of which a process that died left something undone."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,13 +67,16 @@ class _beside:  # noqa: N801 - reads as a word in `async with`
 
 
 async def _upkeep(store: Store, box: SecretBox) -> None:
-    """Moves secrets to the newest key and lets the ledger follow the records, at the start and every minute."""
+    """At the start and every minute: moves secrets to the newest key, lets the ledger follow the records, and makes
+    good what a worker that died left undone.
+    """
     while True:
         try:
             if count := await subscriptions.reseal(store, box):
                 log.info("webhooks.resealed", webhooks=count)
             for webhook_id in await subscriptions.load(store):
-                await subscriptions.align(store, webhook_id)
+                with contextlib.suppress(NotFound):  # deleted since
+                    await consequences.make_good(store, await subscriptions.align(store, webhook_id))
         except Exception as error:  # noqa: BLE001 - the next minute is the remedy
             log.warning("webhooks.upkeep_failed", error=repr(error))
         await asyncio.sleep(ALIGN_EVERY)

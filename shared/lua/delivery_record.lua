@@ -1,18 +1,20 @@
 -- Records what became of claimed deliveries; a claim that is not the caller's any more is refused.
--- KEYS  1 due, 2 sending; then six per target: queue, inflight, target, pending, done, dead; then per delivery: its hash
--- ARGV  1 now or '', 2 T = number of targets, then T names; then thirteen per delivery: index of its target, number,
+-- KEYS  1 due, 2 sending, 3 events; then six per target: queue, inflight, target, pending, done, dead; then per delivery:
+--       its hash
+-- ARGV  1 now or '', 2 T = number of targets, then T names; then fourteen per delivery: index of its target, number,
 --       worker, epoch, verdict (success, retry, dead, release, reclaim), delay in ms, hold in ms, '1' to count it for the
---       circuit, attempt number, the attempt as JSON, response status, response body, error
+--       circuit, attempt number, the attempt as JSON, response status, response body, error,
+--       payload of the event that a dead letter is, or '' for none
 -- Returns {now, per delivery 1 or 0 (refused), per target {failing_since or '', consecutive, number of successes kept}}
--- Emits nothing
+-- Emits delivery.dead_letter (mp.dead.<target>.<number>) with the record that ends a delivery: no death is untold
 --@include ledger
 --@include settle
 local T, touched, out = tonumber(ARGV[2]), {}, {now}
-for i = 1, #KEYS - 2 - 6 * T do
-  local a = 3 + T + 13 * (i - 1)
-  local t, key = tonumber(ARGV[a]), KEYS[2 + 6 * T + i]
-  local k = {}
-  k.queue, k.inflight, k.hash, k.pending, k.success, k.dead = unpack(KEYS, 6 * t - 3, 6 * t + 2)
+for i = 1, #KEYS - 3 - 6 * T do
+  local a = 3 + T + 14 * (i - 1)
+  local t, key = tonumber(ARGV[a]), KEYS[3 + 6 * T + i]
+  local k = {target = ARGV[2 + t], events = KEYS[3]}
+  k.queue, k.inflight, k.hash, k.pending, k.success, k.dead = unpack(KEYS, 6 * t - 2, 6 * t + 3)
   local was = redis.call('HMGET', key, 'status', 'worker', 'epoch', 'vanished')
   local ours = was[2] == ARGV[a + 2] and was[3] == ARGV[a + 3]
   if ours and was[1] == 'sending' then
@@ -24,7 +26,7 @@ for i = 1, #KEYS - 2 - 6 * T do
   out[1 + i] = ours and 1 or 0
 end
 for t = 1, T do
-  local queue, inflight, hash, _, done = unpack(KEYS, 6 * t - 3, 6 * t + 2)
+  local queue, inflight, hash, _, done = unpack(KEYS, 6 * t - 2, 6 * t + 3)
   if touched[t] then
     look(KEYS[1], queue, hash, ARGV[2 + t], touched[t])
     mark(KEYS[2], inflight, ARGV[2 + t])

@@ -6,7 +6,7 @@
 --@include ledger
 if ARGV[3] == '1' then
   -- A fresh start: old failures must not disable it again at once.
-  redis.call('HDEL', KEYS[3], 'disabled', 'hold', 'failing_since', 'consecutive')
+  redis.call('HDEL', KEYS[3], 'disabled', 'hold', 'failing_since', 'consecutive', 'gone')
 else
   redis.call('HSET', KEYS[3], 'disabled', now)
 end

@@ -343,7 +343,10 @@ async def test_a_deleted_target_leaves_nothing_but_a_tombstone(store):
     assert await make(store, 1, prefix="late") == [None]
     left = await store.redis.keys("*")
     assert sorted(left) == sorted(
-        [keys.of_target(0, "target", HOOK), keys.sequence(0), *[k for k in left if "{c}" in k]]
+        [
+            *(keys.of_target(0, "target", HOOK), keys.sequence(0), keys.events(0)),
+            *[k for k in left if "{c}" in k],
+        ]
     )
     assert await store.redis.pttl(keys.of_target(0, "target", HOOK)) > 0
 

@@ -6,12 +6,13 @@ from doubles.receiver import Receiver
 from waiting import wait_until
 from webhooks_api import KEY, deliveries, emit, make, webhooks_client, working
 
-from services.webhooks import subscriptions
+from services.webhooks import consequences, subscriptions
 from services.webhooks.consequences import observe
-from shared import delivery_history, events, keys, retry
-from shared.claims import Recorded
+from shared import claims, delivery_history, events, keys, retry
+from shared import deliveries as ledger
+from shared.claims import Recorded, Result, Want
 from shared.connection import Store
-from shared.deliveries import Delivery
+from shared.deliveries import Delivery, NewDelivery
 from shared.events import NewEvent
 from shared.pump import Report
 from shared.schema import open_store
@@ -169,12 +170,69 @@ async def test_five_days_of_failure_disable_a_webhook(store: Store, api: httpx.A
     assert [(fields["type"], fields["about"]) for fields in told] == [("webhook.disabled", "webhook:1")]
 
 
+class Killed(BaseException):
+    """Ends a step as a kill would: nothing after it is done, and nobody catches it."""
+
+
+@pytest.mark.parametrize("killed_before", ["disable", "_tell", "told"])
+async def test_a_kill_at_any_step_leaves_no_webhook_on_and_none_untold(
+    store: Store, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, killed_before: str
+):
+    """After the ledger's record, after the switch, after the event: the next look does the rest, and tells it once."""
+
+    async def kill(*_: object) -> None:
+        raise Killed
+
+    await make(api)
+    await emit(store, "e1")
+    gone = await claimed(store, "webhook:1", retry.Outcome(410))
+    with monkeypatch.context() as fault:
+        fault.setattr(consequences if killed_before == "_tell" else subscriptions, killed_before, kill)
+        with pytest.raises(Killed):
+            await observe(store, gone)
+    for _ in range(3):
+        await consequences.make_good(store, await subscriptions.align(store, 1))
+    webhook = await subscriptions.get(store, 1)
+    assert (webhook.is_active, webhook.disabled_reason, webhook.untold) == (False, "gone", None)
+    told = [fields for _, fields in await store.redis.xrange(keys.events(0))]
+    assert [one["type"] for one in told] == ["user.created", "delivery.dead_letter", "webhook.disabled"]
+    await api.patch("/webhooks/1", json={"is_active": True})
+    await consequences.make_good(store, await subscriptions.align(store, 1))
+    assert (await subscriptions.get(store, 1)).is_active, "what is enabled again starts afresh"
+
+
+async def claimed(store: Store, target: str, outcome: retry.Outcome) -> Report:
+    """One delivery to the target, claimed and recorded with this outcome; the report that its worker would make."""
+    (delivery_id,) = await ledger.create(store, [NewDelivery(target, "e1", "user.created", "{}", 1)])
+    assert delivery_id is not None
+    ((delivery,),) = [one.deliveries for one in await claims.claim(store, "w", [Want(target)])]
+    decision = retry.decide(1, outcome)
+    (recorded,) = await claims.record(store, [Result(delivery, "w", decision.state, outcome=outcome)])
+    return Report(target, [delivery], outcome, [decision], recorded)
+
+
+async def test_a_webhook_that_failed_once_long_ago_stays_on(store: Store, api: httpx.AsyncClient):
+    """Five days count from the first failure to the last one, not to the day on which somebody looks."""
+    await make(api)
+    await emit(store, "e1")
+    await claimed(store, "webhook:1", retry.Outcome(500))
+    key, day = keys.of_target(0, "target", "webhook:1"), 86_400_000
+    last = int(await store.redis.hget(key, "last_triggered") or 0)
+    await store.redis.hset(key, mapping={"failing_since": last - 6 * day, "last_triggered": last - 5 * day})
+    await consequences.make_good(store, await subscriptions.align(store, 1))
+    assert (await subscriptions.get(store, 1)).is_active
+    await store.redis.hset(key, "last_triggered", last - day)
+    await consequences.make_good(store, await subscriptions.align(store, 1))
+    webhook = await subscriptions.get(store, 1)
+    assert (webhook.is_active, webhook.disabled_reason) == (False, "failing")
+
+
 async def test_a_dead_letter_is_an_event_about_its_webhook(
     store: Store, api: httpx.AsyncClient, receiver: Receiver
 ):
     """Two webhooks that want everything and both fail tell nobody for ever: no loop comes of it."""
     await make(api, f"{receiver.url}/status/500", event_type="*")
-    await observe(store, report(1_800_000_000_000, None, "dead"))
+    await claimed(store, "webhook:1", retry.Outcome(404, permanent=True))
     (entry,) = await store.redis.xrange(keys.events(0))
     assert (entry[1]["type"], entry[1]["about"]) == ("delivery.dead_letter", "webhook:1")
     await make(api, f"{receiver.url}/watcher", event_type="delivery.*")

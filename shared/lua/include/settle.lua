@@ -8,6 +8,13 @@ local function put_back(k, key, a)
   redis.call('ZADD', k.queue, now, n)
 end
 
+-- tell(k, n, payload): the dead letter as an event about its target.
+local function tell(k, n, payload)
+  if payload == '' then return end
+  redis.call('XADD', k.events, '*', 'id', 'mp.dead.' .. k.target .. '.' .. n, 'type', 'delivery.dead_letter',
+    'at', string.format('%d', now), 'about', k.target, 'payload', payload)
+end
+
 -- settle(k, key, a, vanished): the attempt's result in the delivery, its sets and its target's counters.
 local KEPT = 2592000000
 local STATUS = {success = 'success', retry = 'pending', dead = 'failed'}
@@ -19,11 +26,12 @@ local function settle(k, key, a, vanished)
   if vanished then redis.call('HDEL', key, 'vanished') end
   redis.call('HSET', k.hash, 'last_triggered', now)
   if verdict == 'success' then
-    redis.call('HDEL', k.hash, 'failing_since', 'consecutive')
+    redis.call('HDEL', k.hash, 'failing_since', 'consecutive', 'gone')
     redis.call('HINCRBY', k.hash, 'success_count', 1)
   else
     redis.call('HSETNX', k.hash, 'failing_since', now)
     if ARGV[a + 7] == '1' then redis.call('HINCRBY', k.hash, 'consecutive', 1) end
+    if ARGV[a + 10] == '410' then redis.call('HSET', k.hash, 'gone', now) end
     if verdict == 'dead' then redis.call('HINCRBY', k.hash, 'failure_count', 1) end
   end
   if hold > 0 then redis.call('HSET', k.hash, 'hold', now + hold) end
@@ -33,4 +41,5 @@ local function settle(k, key, a, vanished)
   redis.call('ZREM', k.pending, n)
   redis.call('ZADD', k[verdict], n, n)
   redis.call('PEXPIRE', k[verdict], KEPT)
+  if verdict == 'dead' then tell(k, n, ARGV[a + 13]) end
 end
