@@ -23,6 +23,7 @@ class Composite:
     def __init__(self, services: dict[str, Any], health: ASGIApp) -> None:
         self._services = services
         self._collector: ASGIApp = services["collector"]
+        self.protocol = services["collector"].protocol
         self._rest: ASGIApp = services[routes.REST]
         self._exact: dict[str, ASGIApp] = dict.fromkeys(PATHS, health)
         self._prefixes: list[tuple[tuple[str, ...], ASGIApp]] = []

@@ -98,7 +98,7 @@ async def serve(
     server = Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=getattr(app, "protocol", "httptools"),
             ws="websockets-sansio",
             # Compressing costs each live client 300 KB and each message its own deflate.
             ws_per_message_deflate=False,

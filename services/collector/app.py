@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from services.collector.dialects.push import PushDialect
 from services.collector.dialects.run import RunDialect
 from services.collector.heartbeats import Heartbeats
 from services.collector.listening import keep_stamping
+from services.collector.protocol import HeartbeatProtocol
 from shared import web
 from shared.connection import Store
 from shared.settings import Settings
@@ -29,6 +31,7 @@ class Collector:
     def __init__(self, api: FastAPI, beats: Heartbeats, store: Store, settings: Settings) -> None:
         self.api = api
         self.router = api.router
+        self.protocol = functools.partial(HeartbeatProtocol, beats)
         self.settings = settings
         self.plain: dict[str, Callable[[Scope, Receive], Awaitable[Answer]]] = {
             heartbeats.PREFIX: beats.respond

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import structlog
@@ -25,10 +25,15 @@ off with an answer now than with one after it has gone."""
 
 log = structlog.get_logger(__name__)
 
+Outcome = int | Exception
+"""The script's answer for one heartbeat, or the error that kept it from Redis."""
+
+Waiting = tuple[Beat, Callable[[Outcome], None]]
+
 RECORDED = {kind: metrics.HEARTBEATS.labels(kind) for kind in get_args(Kind)}
 
 
-def _count(batch: Sequence[tuple[Beat, asyncio.Future[int]]], answers: Sequence[int]) -> None:
+def _count(batch: Sequence[Waiting], answers: Sequence[int]) -> None:
     """Counts a batch at once: one increment per heartbeat would cost a tenth of its whole time."""
     counts = Counter(beat.kind for (beat, _), answer in zip(batch, answers, strict=True) if answer > 0)
     for kind, count in counts.items():
@@ -47,28 +52,40 @@ class Batcher:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[int, deque[tuple[Beat, asyncio.Future[int]]]] = {}
+        self._waiting: dict[int, deque[Waiting]] = {}
         self._in_flight: dict[int, int] = {}
         self._scheduled: set[int] = set()
         self._calls: set[asyncio.Task[None]] = set()
 
     def submit(self, beat: Beat) -> asyncio.Future[int]:
         """A future of the script's answer for this heartbeat, or of the error that kept it from Redis."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if future.done():  # cancelled: its client has gone
+                return
+            if isinstance(outcome, int):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        self.add(beat, done)
+        return future
+
+    def add(self, beat: Beat, done: Callable[[Outcome], None]) -> None:
+        """Takes a heartbeat; `done` is called once, with its outcome, and must not raise."""
         shard = beat.monitor.shard
         queue = self._waiting.get(shard)
         if queue is None:
             queue = self._waiting[shard] = deque()
             self._in_flight[shard] = 0
         if len(queue) >= WAITING:
-            future.set_exception(RedisConnectionError("too many heartbeats wait for the store"))
-            return future
-        queue.append((beat, future))
+            done(RedisConnectionError("too many heartbeats wait for the store"))
+            return
+        queue.append((beat, done))
         if shard not in self._scheduled and self._in_flight[shard] < IN_FLIGHT:
             self._scheduled.add(shard)
-            loop.call_soon(self._flush, shard)
-        return future
+            asyncio.get_running_loop().call_soon(self._flush, shard)
 
     def _flush(self, shard: int) -> None:
         self._scheduled.discard(shard)
@@ -80,7 +97,7 @@ class Batcher:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
-    async def _call(self, shard: int, batch: list[tuple[Beat, asyncio.Future[int]]]) -> None:
+    async def _call(self, shard: int, batch: list[Waiting]) -> None:
         metrics.BATCH_SIZE.observe(len(batch))
         started = time.perf_counter()
         try:
@@ -90,15 +107,13 @@ class Batcher:
                 batch += self._waiting[shard]
                 self._waiting[shard].clear()
             log.warning("heartbeats not accepted", shard=shard, count=len(batch), error=str(error))
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for _, done in batch:
+                done(error)
         else:
             metrics.BATCH_SECONDS.observe(time.perf_counter() - started)
             _count(batch, answers)
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            for (_, done), answer in zip(batch, answers, strict=True):
+                done(answer)
         finally:
             self._in_flight[shard] -= 1
             self._flush(shard)

@@ -3,6 +3,7 @@
 Plain ASGI: a FastAPI route with its dependencies costs more than everything below together.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
@@ -11,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 from starlette.types import Message, Receive, Scope
 
-from services.collector.batching import Batcher
+from services.collector.batching import Batcher, Outcome
 from services.collector.limits import UnknownTokens
 from shared import metrics, monitors, scripts, web
 from shared.auth import hash_token
@@ -200,6 +201,25 @@ class Heartbeats:
                 raise Refused(500, "this monitor's record is damaged; the log of the collector names it")
             self._known.pop(token, None)
         raise self.refuse_unknown(scope)
+
+    def take(self, token: str, body: bytes, done: Callable[[Outcome], None], *, post: bool) -> bool:
+        """Records a heartbeat of a token that is known already; `done` is called with the outcome later.
+
+        False, and nothing is done, for all that needs a longer look: an unknown token, a path that says more, a body
+        that is not valid.
+        """
+        monitor = self._known.get(token)
+        if monitor is None:
+            return False
+        kind: Kind = "ok"
+        message = ""
+        if post and body:
+            try:
+                kind, message = parse_report(body)
+            except Refused:
+                return False
+        self._batcher.add(Beat(monitor, kind, post, "", message), done)
+        return True
 
     async def respond(self, scope: Scope, receive: Receive) -> tuple[Message, Message]:
         """The answer to `GET`, `HEAD` or `POST /api/heartbeat/{token}[/start|/fail|/log|/{exit status}]`.
