@@ -59,7 +59,8 @@ async def bare_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def serve(pipe: Any, app: Any, lifespan: str) -> None:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan=lifespan, **OPTIONS))
+    options = OPTIONS | {"http": getattr(app, "protocol", "httptools")}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan=lifespan, **options))
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
