@@ -1,0 +1,1 @@
+"""One file per scenario; see the table in `chaos`."""
