@@ -94,7 +94,10 @@ class Server(uvicorn.Server):
 async def serve(
     app: Any, listener: socket.socket, stop: asyncio.Event, *, lifespan: bool = True, drain: int = DRAIN
 ) -> None:
-    """Serves `app` on `listener` until `stop` is set and requests under way are answered, or `drain` s later."""
+    """Serves `app` on `listener` until `stop` is set and requests under way are answered, or `drain` s later.
+
+    An app with `closing` is told before the listener is closed; its lifespan ends after the last request.
+    """
     server = Server(
         uvicorn.Config(
             app,
@@ -115,6 +118,7 @@ async def serve(
 
     async def exit_on_stop() -> None:
         await stop.wait()
+        getattr(app, "closing", lambda: None)()
         server.should_exit = True
 
     waiting = asyncio.create_task(exit_on_stop())

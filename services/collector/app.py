@@ -1,6 +1,5 @@
 """The collector's ASGI app: hot paths first, FastAPI for the rest."""
 
-import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +15,7 @@ from services.collector.dialects.ping import PingDialect
 from services.collector.dialects.push import PushDialect
 from services.collector.dialects.run import RunDialect
 from services.collector.heartbeats import Heartbeats
-from services.collector.listening import keep_stamping
+from services.collector.listening import Listening
 from services.collector.protocol import HeartbeatProtocol
 from shared import web
 from shared.connection import Store
@@ -28,10 +27,13 @@ DIALECTS: Final[tuple[type[Dialect], ...]] = (PingDialect, PushDialect, BearerDi
 class Collector:
     """Sends the paths of heartbeats straight to their handlers and everything else to FastAPI."""
 
-    def __init__(self, api: FastAPI, beats: Heartbeats, store: Store, settings: Settings) -> None:
+    def __init__(
+        self, api: FastAPI, beats: Heartbeats, listening: Listening, store: Store, settings: Settings
+    ) -> None:
         self.api = api
         self.router = api.router
         self.protocol = functools.partial(HeartbeatProtocol, beats)
+        self.closing = listening.close
         self.settings = settings
         self.plain: dict[str, Callable[[Scope, Receive], Awaitable[Answer]]] = {
             heartbeats.PREFIX: beats.respond
@@ -57,16 +59,14 @@ class Collector:
 
 
 def create_app(store: Store, settings: Settings) -> Collector:
-    """The collector; while its lifespan lasts it stamps that it listens."""
+    """The collector; while its lifespan lasts it stamps that it listens, until `closing` is called."""
     beats = Heartbeats(store, settings)
+    listening = Listening(store, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        stamping = asyncio.create_task(keep_stamping(store, settings))
-        yield
-        stamping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await stamping
+        async with listening:
+            yield
         await beats.close()
 
     api = web.create_api("MishPulse collector", store, settings, lifespan)
@@ -75,4 +75,4 @@ def create_app(store: Store, settings: Settings) -> Collector:
         api.include_router(router)
     for readable in (fleet, status):
         api.include_router(readable.routes(settings))
-    return Collector(api, beats, store, settings)
+    return Collector(api, beats, listening, store, settings)

@@ -14,6 +14,35 @@ STAMP_EVERY = 0.25
 """Seconds: four stamps may be late before watchdogs hold still (`scripts.STALE_AFTER_MS`)."""
 
 
+class Listening:
+    """Stamps while the body of its `async with` lasts, but not after `close`.
+
+    Requests under way may take seconds to end after the socket was closed: whoever beats then is not heard, so those
+    seconds belong to the gap.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Says no more that a collector listens: new connections are about to be refused."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def __aenter__(self) -> None:
+        if not self._closed:
+            self._task = asyncio.create_task(keep_stamping(self._store, self._settings))
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
 async def keep_stamping(store: Store, settings: Settings) -> None:
     """Stamps every shard until cancelled; an unreachable Redis only makes the gap that is recorded afterwards.
 

@@ -16,7 +16,11 @@ class Recorder:
     def __init__(self, name: str, journal: list[str]) -> None:
         self.name = name
         self.router = SimpleNamespace(lifespan_context=self.lifespan)
+        self.protocol = f"the protocol of {name}"
         self.journal = journal
+
+    def closing(self) -> None:
+        self.journal.append(f"{self.name} is closing")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Any):
@@ -51,6 +55,15 @@ async def test_it_agrees_with_the_table(composite: Composite, journal: list[str]
     """Each path goes to the service that shared.routes names; health and metrics to the group's own."""
     await composite({"type": "http", "path": path}, None, None)
     assert journal == [f"{routes.service_of(path) or 'health'} {path}"]
+
+
+async def test_the_collector_has_its_protocol_and_is_told_of_the_end(
+    composite: Composite, journal: list[str]
+) -> None:
+    """What heartbeats need of the server, and the word that nobody is heard any more."""
+    assert composite.protocol == "the protocol of collector"
+    composite.closing()
+    assert journal == ["collector is closing"]
 
 
 async def test_a_websocket_goes_to_webhooks(composite: Composite, journal: list[str]) -> None:
