@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from servers import Server, binaries  # noqa: E402 - found by the line above
 
-from shared import logs  # noqa: E402
+from shared import logs, scripts  # noqa: E402
 from shared.connection import Store, connect  # noqa: E402
 from shared.schema import open_store  # noqa: E402
 from shared.secrets import new_key  # noqa: E402
@@ -123,6 +123,24 @@ def answer(pipe: Any) -> None:
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+async def listening(store: Store) -> None:
+    """What a collector does for the watchdog, for ever: it says that somebody listens."""
+    while True:
+        await scripts.stamp(store.redis, 0, None)
+        await asyncio.sleep(0.25)
+
+
+async def make_durable(store: Store) -> None:
+    """Switches the append-only file on and waits until it holds everything: loading is no part of a measurement."""
+    await store.redis.config_set("appendfsync", "everysec")
+    await store.redis.config_set("appendonly", "yes")
+    while True:
+        info = await store.redis.info("persistence")
+        if info["aof_enabled"] and not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]):
+            return
+        await asyncio.sleep(0.1)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,0 +1,100 @@
+"""What one heartbeat costs Redis and the collector among 1,000 and among 1,000,000 monitors, in turns.
+
+    python bench/growth.py [monitors] [runs]
+
+Goal: at most 1.2 times as much CPU time. The heartbeats go round all monitors, and each monitor was heard before.
+"""
+
+import asyncio
+import statistics
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from ground import cpu_seconds, make_durable, serving, settings_for
+from load import beats, wrk
+from loading import fill
+from report import Curve, Measure, report
+from running import Running, running
+
+from shared.connection import Store, connect
+
+FEW = 1_000
+SECONDS = 6
+CLIENTS = 64
+MOST = 120
+"""Seconds that the first round may take."""
+
+
+@dataclass
+class Side:
+    """One number of monitors: its server, its collector, and the µs of CPU per heartbeat in each run."""
+
+    count: int
+    server_pid: int
+    collector: Running
+    redis: list[float] = field(default_factory=list)
+    python: list[float] = field(default_factory=list)
+
+    def run(self, first: int) -> int:
+        """Heartbeats as fast as they are taken, from monitor `first` on; returns how many."""
+        before = cpu_seconds(self.server_pid), cpu_seconds(self.collector.pid)
+        rate = wrk(self.collector.port, beats(range(first, self.count)), SECONDS, CLIENTS, core=1).rate
+        done = rate * SECONDS
+        self.redis.append((cpu_seconds(self.server_pid) - before[0]) / done * 1e6)
+        self.python.append((cpu_seconds(self.collector.pid) - before[1]) / done * 1e6)
+        return round(done)
+
+    def first_round(self) -> None:
+        """Each monitor once, so that what the collector keeps of its token is kept."""
+        done = 0
+        for _ in range(MOST // SECONDS):
+            done += self.run(done)
+            if done >= self.count:
+                break
+        self.redis.clear()
+        self.python.clear()
+
+
+def start(stack: ExitStack, count: int) -> Side:
+    server = stack.enter_context(serving(core=1, options=("--appendonly", "no")))
+    assert server.process is not None
+    fill(server.url, range(count))
+    asyncio.run(_durable(server.url))
+    collector = stack.enter_context(running("collector", settings_for(server.url), core=0))
+    return Side(count, server.process.pid, collector)
+
+
+async def _durable(url: str) -> None:
+    store = Store(connect(url))
+    await make_durable(store)
+    await store.redis.aclose()
+
+
+def main(many: int, runs: int) -> None:
+    with ExitStack() as stack:
+        sides = [start(stack, count) for count in (FEW, many)]
+        for side in sides:
+            side.first_round()
+        place = 0
+        for _ in range(runs):
+            sides[0].run(0)
+            place = (place + sides[1].run(place)) % (many // 2)
+    measures, curves = [], []
+    for name, costs in (("Redis", "redis"), ("collector", "python")):
+        few, lot = (statistics.median(getattr(side, costs)) for side in sides)
+        measures.append(
+            Measure(
+                f"{name}, CPU per heartbeat",
+                f"{few:.1f} µs among {FEW:,}, {lot:.1f} µs among {many:,}: ratio {lot / few:.2f}",
+                lot / few,
+                1.2,
+            )
+        )
+        curves.append(Curve("growth", name, ((float(FEW), few), (float(many), lot))))
+    report(f"cost of a heartbeat as monitors grow, n = {runs} runs each", measures, curves)
+
+
+if __name__ == "__main__":
+    numbers = [int(text) for text in sys.argv[1:]]
+    main(numbers[0] if numbers else 1_000_000, numbers[1] if len(numbers) > 1 else 5)

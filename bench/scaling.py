@@ -1,0 +1,138 @@
+"""Two collectors against one Redis beside one, and Redis' own ceiling for the script: what docs/scaling.md counts with.
+
+    python bench/scaling.py [runs]
+
+Goal with four cores and more: two collectors take at least 1.8 times as many heartbeats as one. With fewer the load
+generator, Redis and the collectors share cores, so the same is shown by cost: two collectors together, each at the
+same rate as the one alone, use no more than 1.1 times its CPU time per heartbeat.
+"""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import redis
+from ground import cpu_seconds, serving, settings_for
+from load import Wrk, beats
+from loading import fill, steps, token
+from report import Curve, Measure, report
+from running import Running, running
+
+from shared import scripts
+from shared.auth import hash_token
+from shared.connection import Store
+
+SECONDS = 5
+CLIENTS = 64
+MONITORS = 1_000
+BATCHES = (1, 8, 64, 256)
+CALLS = 200_000
+"""Heartbeats in one run of redis-benchmark."""
+PIPELINED = 4
+
+
+@dataclass
+class Cost:
+    """µs of CPU per heartbeat and heartbeats per second, a value per run."""
+
+    python: list[float] = field(default_factory=list)
+    redis: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+    def run(self, collectors: list[Running], server_pid: int, rate: float) -> None:
+        """Loads each collector with `rate` heartbeats/s (0: all that it takes) at the same time."""
+        pids = [one.pid for one in collectors]
+        before, redis_before = sum(map(cpu_seconds, pids)), cpu_seconds(server_pid)
+        loads = [Wrk(one.port, beats(range(MONITORS)), SECONDS, CLIENTS, rate=rate) for one in collectors]
+        total = sum(load.result().rate for load in loads)
+        self.rate.append(total)
+        self.python.append((sum(map(cpu_seconds, pids)) - before) / (total * SECONDS) * 1e6)
+        self.redis.append((cpu_seconds(server_pid) - redis_before) / (total * SECONDS) * 1e6)
+
+
+def side_by_side(url: str, server_pid: int, runs: int) -> list[Measure]:
+    """One collector and two, in turns."""
+    enough = (os.cpu_count() or 1) >= 4
+    one, two = Cost(), Cost()
+    with ExitStack() as stack:
+        settings = settings_for(url)
+        pair = [stack.enter_context(running("collector", settings)) for _ in range(2)]
+        rate = 0.0 if enough else 3_000.0
+        for run in range(runs + 1):
+            one.run(pair[:1], server_pid, rate)
+            two.run(pair, server_pid, rate)
+            if not run:
+                one, two = Cost(), Cost()
+    measures = [
+        Measure(
+            name,
+            f"{statistics.median(cost.rate):,.0f}/s, CPU per heartbeat: collectors "
+            f"{statistics.median(cost.python):.1f} µs, Redis {statistics.median(cost.redis):.1f} µs",
+        )
+        for name, cost in (("one collector", one), ("two collectors", two))
+    ]
+    if enough:
+        ratio = statistics.median(two.rate) / statistics.median(one.rate)
+        return [*measures, Measure("two against one", f"{ratio:.2f}", ratio, 1.8, at_least=True)]
+    ratio = statistics.median(two.python) / statistics.median(one.python)
+    return [*measures, Measure("CPU per heartbeat, two against one", f"{ratio:.2f}", ratio, 1.1)]
+
+
+def ceiling(url: str, socket: str, runs: int) -> tuple[list[Measure], Curve]:
+    """Heartbeats per second that Redis takes of the real script, by heartbeats in one call."""
+    if not shutil.which("redis-benchmark"):
+        sys.exit("this row needs redis-benchmark (Debian's package redis-tools)")
+    client = redis.Redis.from_url(url, decode_responses=True)
+    sha = client.script_load(scripts.source("beat")[0])
+    ids = fill(url, range(MONITORS), quiet=True)
+    points, measures = [], []
+    for batch in BATCHES:
+        command = ["EVALSHA", str(sha), *_arguments(ids[:batch])]
+        rates = [_benchmark(socket, CALLS // batch, command) * batch for _ in range(runs)]
+        rate = statistics.median(rates)
+        points.append((float(batch), rate))
+        measures.append(Measure(f"Redis alone, {batch} to a call", f"{rate:,.0f} heartbeats/s"))
+    client.close()
+    return measures, Curve("ceiling", "heartbeats/s", tuple(points))
+
+
+def _arguments(ids: list[str]) -> list[str]:
+    """The script's keys and arguments for one heartbeat of each, as `scripts.beat` sends them."""
+    sent: list[str] = []
+
+    class Seen:
+        async def evalsha(self, _sha: str, *parts: object) -> list[int]:
+            sent.extend(map(str, parts))
+            return []
+
+    store = Store(Seen())  # type: ignore[arg-type]
+    known = [scripts.monitor_keys(store, name, hash_token(token(number))) for number, name in enumerate(ids)]
+    steps(scripts.beat(store.redis, 0, [scripts.Beat(one, "ok") for one in known]))
+    return sent
+
+
+def _benchmark(socket: str, calls: int, command: list[str]) -> float:
+    options = ["-s", socket, "-c", "4", "-P", str(PIPELINED), "-n", str(calls), "--csv"]
+    out = subprocess.run(["redis-benchmark", *options, *command], capture_output=True, text=True, check=True)
+    found = re.findall(r'"([\d.]+)"', out.stdout)
+    if not found or "ERR" in out.stdout:
+        sys.exit(out.stdout + out.stderr)
+    return float(found[0])
+
+
+def main(runs: int) -> None:
+    with serving(core=1) as server:
+        assert server.process is not None
+        alone, curve = ceiling(server.url, str(server.socket), runs)
+        os.sched_setaffinity(server.process.pid, range(os.cpu_count() or 1))
+        measures = side_by_side(server.url, server.process.pid, runs)
+    report(f"scaling out, n = {runs} runs", [*measures, *alone], [curve])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
