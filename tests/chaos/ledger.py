@@ -73,6 +73,11 @@ async def stream(store: Store) -> list[StreamEvent]:
     return found
 
 
+async def count(store: Store) -> int:
+    """How many events the streams have."""
+    return sum([int(await store.redis.xlen(keys.events(shard))) for shard in range(store.shards)])
+
+
 async def unfinished(store: Store, targets: list[str]) -> dict[str, int]:
     """What is still to be done: unread or unacknowledged entries per group, pending deliveries per target."""
     left: dict[str, int] = {}

@@ -5,7 +5,7 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis as blocking
@@ -70,7 +70,11 @@ class Rig:
     workload: Workload
     store: Store
     tail: ledger.Tail
-    surprises: list[str] = field(default_factory=list)
+    following: asyncio.Task[None]
+
+    def stop_following(self) -> None:
+        """Leaves the streams alone: for runs that are too long to keep every event."""
+        self.following.cancel()
 
     @property
     def facts(self) -> Facts:
@@ -118,6 +122,7 @@ async def rig(
     shards: int = 1,
     names: Sequence[str] = USUAL,
     settings: Mapping[str, str] | None = None,
+    history: type[History] = History,
 ) -> AsyncIterator[Rig]:
     """A whole installation with its channels, webhooks and monitors made; the load is not begun.
 
@@ -130,21 +135,21 @@ async def rig(
     async with contextlib.AsyncExitStack() as stack:
         if not redis_url:
             redis_url = await stack.enter_async_context(plain_redis(folder / "redis"))
-        history = stack.enter_context(History(folder / "history.jsonl"))
-        receivers = await stack.enter_async_context(Receivers(history))
+        noted = stack.enter_context(history(folder / "history.jsonl"))
+        receivers = await stack.enter_async_context(Receivers(noted))
         own = {"PULSE_SHARDS": str(shards), **(settings or {})}
-        world = World(folder, redis_url, history, queue_url, own)
+        world = World(folder, redis_url, noted, queue_url, own)
         await stack.enter_async_context(world)
         await world.start(*names)
         store = Store(connect(direct_url or redis_url), shards)
         stack.push_async_callback(store.redis.aclose)
-        workload = Workload(world, receivers, history, load, context.rng)
+        workload = Workload(world, receivers, noted, load, context.rng)
         stack.push_async_callback(workload.client.close)
         await workload.set_up()
         tail = ledger.Tail(store)
         following = asyncio.create_task(tail.follow())
         try:
-            yield Rig(world, history, receivers, workload, store, tail)
+            yield Rig(world, noted, receivers, workload, store, tail, following)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)

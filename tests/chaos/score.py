@@ -25,6 +25,11 @@ class Score:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @staticmethod
+    def row(promise: str, figure: str, value: str, n: int, goal: str, held: bool) -> Row:
+        """Any other figure."""
+        return Row(promise, figure, value, n, goal, held)
+
     def zero(self, promise: str, figure: str, found: int, n: int) -> None:
         """A figure that must be 0, in `n` cases; no case at all proves nothing and fails."""
         self.rows.append(Row(promise, figure, f"{found:,}", n, "0", found == 0 and n > 0))
