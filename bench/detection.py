@@ -41,8 +41,8 @@ class Found:
     idle_without: float
 
 
-async def dying(store: Store, ids: list[str]) -> list[float]:
-    """The lag of each of `ids`, which send one more heartbeat and fall silent together."""
+async def dying(store: Store, ids: list[str]) -> tuple[list[float], list[float]]:
+    """Lags and deadlines in ms of all of `ids`, which send one more heartbeat and fall silent together."""
     cursor = await last_event(store)
     beats = [
         scripts.Beat(scripts.monitor_keys(store, name, hash_token(token(number))), "ok")
@@ -56,7 +56,7 @@ async def dying(store: Store, ids: list[str]) -> list[float]:
         await asyncio.sleep(0.1)
         entries = await store.redis.xrange(keys.events(0), min=f"({cursor}")
         lags = [int(f["at"]) - due[f["monitor"]] for _, f in entries if f["type"] == "monitor.dead"]
-    return lags
+    return lags, list(due.values())
 
 
 async def last_event(store: Store) -> str:
@@ -83,7 +83,7 @@ async def measure(size: int) -> Found:
             await buried(store, ids)
             await slow.watch(store)
             for done in range(ROUNDS):
-                lags += await dying(store, ids)
+                lags += (await dying(store, ids))[0]
                 progress(f"rounds among {size:,}", done + 1, ROUNDS)
             longest = await slow.longest(store)
             idle = await load_of(server.process.pid)
