@@ -30,7 +30,6 @@ class Server:
     folder: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    environment: dict[str, str] | None = None
 
     @property
     def socket(self) -> Path:
@@ -46,10 +45,7 @@ class Server:
         """Starts it and waits until it answers."""
         arguments = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         arguments += ["--save", "", "--loglevel", "warning", "--bind", "127.0.0.1", *options]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.binary, *arguments], stdout=log, stderr=log, env=self.environment
-            )
+        self.process = self.spawn([self.binary, *arguments])
         client = redis.Redis.from_url(self.url)
         for _ in range(400):
             try:
@@ -61,6 +57,11 @@ class Server:
         else:
             raise RuntimeError((self.folder / "log").read_text())
         client.close()
+
+    def spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """Starts the program; what it says goes to the log."""
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(arguments, stdout=log, stderr=log)
 
     def stop(self, *, kill: bool = False) -> None:
         """Ends it: `kill` as a power cut would, else as an operator does."""

@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 from servers import Server, binaries
 
+from chaos import leash
+
 Policy = Literal["everysec", "always"]
 
 SHIM: Final = """
@@ -86,6 +88,10 @@ class RedisServer(Server):
     def start(self, *options: str) -> None:
         """Starts it on the data that is there, and waits until it answers."""
         super().start("--appendonly", "yes", "--appendfsync", self.policy, *options)
+
+    def spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """On a leash, with the library that can slow its fsyncs down."""
+        return leash.start(arguments, log=self.folder / "log", env=self.environment)
 
     def kill(self) -> None:
         """Ends it as `kill -9` does."""
