@@ -40,7 +40,7 @@ JUDGED_FROM: Final = 1200.0
 """Seconds below which a slope per hour says nothing: it is told then, and not judged."""
 
 LOAD: Final = Load(
-    monitors=MONITORS, timeout=(5.0, 5.0), channels=2, webhooks=("order.*", "monitor.dead"), events=0.0
+    monitors=MONITORS, timeout=(5.0, 5.0), channels=2, webhooks=("order.*", "monitor.*"), events=0.0
 )
 
 
