@@ -14,6 +14,8 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:incidents` | zset | with `history` | shared | incident ids by the time they were opened |
 | `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
 | `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
+| `mp:{s}:stepped` | string | until it is dealt with | watchdog | ms when the clock was found to have stepped back |
+| `mp:{s}:rewinding` | string | 10 s | watchdog | one of them deals with it |
 | `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |
 | `mp:{s}:tokens:<bucket>` | hash | - | shared | head of a monitor token's hash → monitor id, in 16,384 buckets |
 | `mp:{s}:reserving:<sha256>` | string | 1 min | shared | the monitor that is being given this token |
@@ -98,6 +100,14 @@ def ingest(shard: int) -> str:
 
 def gaps(shard: int) -> str:
     return f"mp:{{{shard}}}:gaps"
+
+
+def stepped(shard: int) -> str:
+    return f"mp:{{{shard}}}:stepped"
+
+
+def rewinding(shard: int) -> str:
+    return f"mp:{{{shard}}}:rewinding"
 
 
 def tokens(shards: int, token_hash: str) -> tuple[str, str]:

@@ -113,11 +113,22 @@ async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> i
     """Says that a collector listens; returns the gap in ms that this ended (0 for none).
 
     A gap above `GAP_MS` is recorded; above `blind_after_ms` it also emits `system.blind` (None: never, so that of
-    many shards one tells it).
+    many shards one tells it). A clock that stepped back is marked for the watchdogs (`rewind`).
     """
     told = "" if blind_after_ms is None else blind_after_ms
-    key_names = [keys.ingest(shard), keys.gaps(shard), keys.events(shard)]
+    key_names = [keys.ingest(shard), keys.gaps(shard), keys.events(shard), keys.stepped(shard)]
     return int(await run(redis, "stamp", key_names, [GAP_MS, told]))
+
+
+async def rewind(redis: RedisClient, shard: int, ids: Sequence[str], *, forget: str = "") -> int:
+    """Brings monitors' times and deadlines that a stepped clock left ahead to the present; returns how many deadlines.
+
+    `forget` is the mark of the step, when no monitor is left; a newer step's mark stays.
+    """
+    key_names = [keys.deadlines(shard), keys.stepped(shard)]
+    for monitor_id in ids:
+        key_names += (keys.monitor(shard, monitor_id), keys.pulse(shard, monitor_id))
+    return int(await run(redis, "rewind", key_names, [forget, *ids]))
 
 
 @dataclass(frozen=True, slots=True)

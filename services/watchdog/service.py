@@ -1,10 +1,11 @@
-"""The watchdog process: a sweep per shard, the expiry listener, and the trimming of the streams."""
+"""The watchdog process: a sweep per shard, the expiry listener, what a stepped clock asks for, and stream trimming."""
 
 import asyncio
 
 import structlog
 
 from services.watchdog.expiry import listen
+from services.watchdog.rewinding import keep_rewinding
 from services.watchdog.sweep import sweep
 from shared import keys, metrics, stream_upkeep
 from shared.connection import Store
@@ -21,6 +22,7 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         for shard in range(store.shards):
             group.create_task(sweep(store, shard, settings.sweep_interval, stop))
+            group.create_task(keep_rewinding(store, shard, stop))
         group.create_task(keep_trimming(store, stop))
         if settings.expiry_hints:
             group.create_task(listen(store, stop))

@@ -1,6 +1,6 @@
 -- Collectors say "we are listening"; a silence among them is recorded before the old stamp is overwritten.
--- KEYS  1 ingest, 2 gaps, 3 events
--- ARGV  1 a gap counts above this many ms, 2 a gap is told above this many ms ('' never: another shard tells it)
+-- KEYS  1 ingest, 2 gaps, 3 events, 4 stepped
+-- ARGV  1 a gap, or a step of the clock, counts above this many ms, 2 a gap is told above this many ms ('' never: another shard tells it)
 -- Returns the length of the gap in ms, 0 for none
 -- Emits system.blind
 --@include clock
@@ -16,6 +16,7 @@ if gap > tonumber(ARGV[1]) then
 else
   gap = 0
 end
+if last and last - now > tonumber(ARGV[1]) then redis.call('SET', KEYS[4], string.format('%d', now)) end
 if last and last > now then -- the clock stepped back: a gap that ends ahead would excuse every silence until then
   for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now), '+inf')) do
     local from = string.match(ahead, '^%d+')
