@@ -1,0 +1,153 @@
+"""100,000 monitors die at one moment, one channel has all of them, and heartbeats of others go on.
+
+    python bench/mass_death.py [monitors]
+
+Goals: all transitions recorded within 3 s, no script call above 5 ms; the channel gets 5 messages and then digests; the
+p99 of the heartbeats meanwhile at most 3 times what it was before.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+import slow
+import uvloop
+from ground import listening, make_durable, process, serving, settings_for
+from load import Load, Wrk, beats
+from loading import LONG, fill, new
+from receiving import receive, seen
+from report import Measure, progress, report
+from running import Running, running
+from storm import add_channels
+
+from shared import delivery_history, keys
+from shared.connection import Store, connect
+from shared.monitors import NewMonitor
+from shared.settings import Settings
+
+OTHERS = 1_000
+"""Monitors that live on, and their heartbeats per second."""
+RATE = 1_000
+WATCHED = 10
+"""Seconds for which the heartbeats' latency is looked at, before and from the deadline on."""
+WITHIN = 300
+"""Seconds after which the digests should long have come."""
+
+
+async def doom(store: Store, ids: list[str], at: int) -> None:
+    """Moves the deadlines of all `ids` to one moment, ledger and hint."""
+    for start in range(0, len(ids), 1_000):
+        part = ids[start : start + 1_000]
+        pipe = store.redis.pipeline(transaction=False)
+        pipe.zadd(keys.deadlines(0), dict.fromkeys(part, at))
+        for name in part:
+            pipe.pexpireat(keys.pulse(0, name), at)
+        await pipe.execute()
+
+
+async def recorded(store: Store, count: int) -> float:
+    """The ms at which the last of `count` deaths was recorded."""
+    deaths, cursor, last = 0, "0-0", 0
+    while deaths < count:
+        entries = await store.redis.xrange(keys.events(0), min=f"({cursor}", count=5_000)
+        if not entries:
+            await asyncio.sleep(0.25)  # a question a moment, so that asking costs the server nothing
+            continue
+        cursor = entries[-1][0]
+        found = [int(fields["at"]) for _, fields in entries if fields["type"] == "monitor.dead"]
+        deaths, last = deaths + len(found), max([last, *found])
+    return float(last)
+
+
+async def heartbeats(port: int, count: int) -> Load:
+    """The latency of the heartbeats of those who live, for a while."""
+    load = Wrk(port, beats(range(count, count + OTHERS)), WATCHED, 64, rate=RATE)
+    return await asyncio.to_thread(load.result)
+
+
+async def delivered(store: Store, target: str, count: int, began: float) -> float:
+    """How many seconds after `began` all deliveries had succeeded."""
+    while True:
+        (stats,) = await delivery_history.stats(store, [target])
+        progress("told", min(stats.success_count, count), count)
+        if stats.success_count >= count:
+            return time.time() - began
+        if time.time() - began > WITHIN:
+            raise TimeoutError(f"{stats.success_count} of {count} told")
+        await asyncio.sleep(1)
+
+
+@asynccontextmanager
+async def scene(count: int) -> AsyncIterator[tuple[Store, Settings, list[str]]]:
+    """A server with `count` monitors that will die and others that will not."""
+    with serving(options=("--appendonly", "no")) as server:
+        settings = settings_for(server.url)
+
+        def make(number: int) -> NewMonitor:
+            return (
+                NewMonitor(name=f"m{number}", timeout=LONG, channels="*") if number < count else new(number)
+            )
+
+        ids = fill(server.url, range(count + OTHERS), make)[:count]
+        store = Store(connect(server.url))
+        await make_durable(store)
+        try:
+            yield store, settings, ids
+        finally:
+            await store.redis.aclose()
+
+
+async def happens(
+    store: Store, ids: list[str], target: str, collector: Running
+) -> tuple[float, float, Load, Load, slow.Longest]:
+    """Seconds until all deaths were recorded and until all were told, both latencies, and the longest calls."""
+    await heartbeats(collector.port, len(ids))
+    before = await heartbeats(collector.port, len(ids))
+    seconds, _ = await store.redis.time()
+    at = (int(seconds) + 4) * 1000
+    await doom(store, ids, at)
+    await slow.watch(store)
+    await asyncio.sleep(max(0.0, at / 1000 - 0.5 - time.time()))
+    during = asyncio.create_task(heartbeats(collector.port, len(ids)))
+    last = await recorded(store, len(ids))
+    told = await delivered(store, target, len(ids), at / 1000)
+    longest = await slow.longest(store)
+    return (last - at) / 1000, told, before, await during, longest
+
+
+async def main(count: int) -> None:
+    with process(receive) as port, ExitStack() as stack:
+        async with scene(count) as (store, settings, ids):
+            (channel,) = await add_channels(store, settings, port, 1)
+            stamping = asyncio.create_task(listening(store))
+            collector, _, _ = [
+                stack.enter_context(running(name, settings)) for name in ("collector", "watchdog", "notifier")
+            ]
+            took, told, before, during, longest = await happens(store, ids, f"channel:{channel}", collector)
+            messages = [members for _, members in await seen(port)]
+            stamping.cancel()
+            stack.close()
+    singles, digests = messages.count(1), [one for one in messages if one > 1]
+    ratio = during.p99 / before.p99
+    report(
+        f"{count:,} deaths at one moment, {RATE:,} heartbeats/s of others meanwhile, n = 1",
+        [
+            Measure("last death recorded", f"{took:.2f} s after the deadline", took, 3),
+            Measure("longest script call", str(longest), longest.ms, 5),
+            Measure("messages one by one", str(singles), singles, 5),
+            Measure("members of the digests", f"{sum(digests):,} in {len(digests)}: {digests}"),
+            Measure("told of all", f"{told:.0f} s after the deadline"),
+            Measure(
+                "heartbeats' p99",
+                f"{before.p99:.1f} ms before, {during.p99:.1f} ms meanwhile: ratio {ratio:.1f}",
+                ratio,
+                3,
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000))
