@@ -15,6 +15,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared import addresses
+
 RedisClient = Redis
 """The client every function takes; it answers `str`."""
 
@@ -22,7 +24,17 @@ UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 """What redis-py raises while the server is away (`BusyLoadingError` is a `ConnectionError`)."""
 
 
-REFUSALS = ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+REFUSALS = (
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+)
 """How a server that is there says that it cannot write now: full memory or disk, a failover under way."""
 
 
@@ -105,20 +117,39 @@ PACKED: dict[type, type] = {
 }
 
 
-def connect(url: str) -> RedisClient:
-    """A client for `url` that answers `str`; nothing is sent before the first command.
+OPTIONS: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "retry": Retry(NoBackoff(), 1),
+    "retry_on_error": [RedisConnectionError],
+    "health_check_interval": 30,
+}
+"""A command is tried once more, at once, when its pooled connection turns out dead, so that a restarted server costs
+no error; scripts bear being run twice. `socket_timeout` (5 s) must stay above every blocking read (2 s)."""
 
-    A command is tried once more, at once, when its pooled connection turns out dead, so that a restarted server costs
-    no error; scripts bear being run twice. `socket_timeout` (5 s) must stay above every blocking read (2 s).
+
+def connect(url: str) -> RedisClient:
+    """A client for `url` (see `shared.addresses`) that answers `str`; nothing is sent before the first command.
+
+    Raises ValueError when the URL is wrong.
     """
-    pool: ConnectionPool = ConnectionPool.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[RedisConnectionError],
-        health_check_interval=30,
-    )
+    address = addresses.parse(url)
+    if address.kind == "cluster":
+        from shared.cluster import Cluster  # noqa: PLC0415 - most processes have one server
+
+        return Cluster(address, decode_responses=True, **OPTIONS)
+    return Redis.from_pool(connection_pool(url, decode_responses=True, **OPTIONS))
+
+
+def connection_pool(url: str, **options: Any) -> ConnectionPool:
+    """Connections to the one server of `url`, or to the primary that its sentinels name; raises ValueError."""
+    address = addresses.parse(url)
+    if address.kind == "cluster":
+        raise ValueError("a cluster is more than one server")
+    if address.kind == "sentinel":
+        from shared.sentinel import SentinelPool  # noqa: PLC0415 - most processes have one server
+
+        return SentinelPool(address, **{**options, **address.options})
+    pool: ConnectionPool = ConnectionPool.from_url(url, **options)
     pool.connection_class = PACKED[pool.connection_class]
-    return Redis.from_pool(pool)
+    return pool

@@ -16,11 +16,10 @@ from typing import Any, Final
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
-from redis.asyncio import ConnectionPool
 from redis.asyncio.client import Pipeline
 
 from shared import keys, metrics, scheduler, workers
-from shared.connection import PACKED, Store
+from shared.connection import Store, connection_pool
 from shared.pump import Observer, Pump, Sender, unobserved
 
 GROUPS: Final = {"channel": "notifier", "webhook": "webhooks"}
@@ -73,8 +72,7 @@ class _Queue(ArqRedis):
 
 def open_queue(url: str, kind: str) -> ArqRedis:
     """A client of the arq queue at `url` for targets of `kind`; nothing is sent before the first command."""
-    connections: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=5, socket_connect_timeout=2)
-    connections.connection_class = PACKED[connections.connection_class]
+    connections = connection_pool(url, socket_timeout=5, socket_connect_timeout=2)
     pool = _Queue(connections, dump, json.loads, queue_name(kind))
     pool.auto_close_connection_pool = True
     return pool

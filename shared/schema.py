@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from shared import keys, migrations
+from shared.cluster import Cluster
 from shared.connection import RedisClient, Store
 from shared.errors import ConfigError
 
@@ -15,14 +16,21 @@ A step bears being run twice, for the process that runs it may be killed.
 """
 
 
-async def open_store(redis: RedisClient, shards: int) -> Store:
+CLUSTER_SHARDS = 64
+"""What a cluster is given when its data is first written: enough to spread evenly over a dozen nodes."""
+
+
+async def open_store(redis: RedisClient, shards: int | None = None) -> Store:
     """The store of this server, its data checked and migrated.
 
-    Raises ConfigError when the data was written by a newer MishPulse or with another number of shards.
+    Without `shards` the data's own number counts; the first to write gives one server 1 and a cluster 64. Raises
+    ConfigError when the data was written by a newer MishPulse or with another number of shards, and when the server
+    is a cluster's node and the URL does not say so.
     """
+    first = shards or (CLUSTER_SHARDS if await _is_cluster(redis) else 1)
     async with redis.pipeline(transaction=True) as pipe:
         pipe.hsetnx(keys.SCHEMA, "version", str(VERSION))
-        pipe.hsetnx(keys.SCHEMA, "shards", str(shards))
+        pipe.hsetnx(keys.SCHEMA, "shards", str(first))
         pipe.hgetall(keys.SCHEMA)
         _, _, schema = await pipe.execute()
     stored, version = int(schema["shards"]), int(schema["version"])
@@ -30,13 +38,22 @@ async def open_store(redis: RedisClient, shards: int) -> Store:
         raise ConfigError(
             f"the data has schema version {version}; this MishPulse knows {VERSION}: upgrade it"
         )
-    if stored != shards:
+    if shards not in (None, stored):
         raise ConfigError(
             f"PULSE_SHARDS is {shards}, but the data was written with {stored}: set it to {stored}"
         )
-    store = Store(redis, shards)
+    store = Store(redis, stored)
     while version < VERSION:
         await MIGRATIONS[version](store)
         version += 1
         await redis.hset(keys.SCHEMA, "version", str(version))  # type: ignore[misc]
     return store
+
+
+async def _is_cluster(redis: RedisClient) -> bool:
+    """Whether the client sees a whole cluster; raises ConfigError when it sees one node of one."""
+    if isinstance(redis, Cluster):
+        return True
+    if (await redis.info("cluster")).get("cluster_enabled"):
+        raise ConfigError("this Redis is a node of a cluster: PULSE_REDIS_URL must be redis+cluster://…")
+    return False

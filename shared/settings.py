@@ -4,16 +4,15 @@ import ipaddress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared import addresses
 from shared.errors import ConfigError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 List = Annotated[tuple[str, ...], NoDecode]
 Networks = Annotated[tuple[Network, ...], NoDecode]
-
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def _split(value: Any) -> Any:
@@ -28,10 +27,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PULSE_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="the Redis or Valkey server")
-    queue_redis_url: str = Field(default="", description="where arq's queue lives; empty: in redis_url")
-    shards: int = Field(
-        default=1, ge=1, le=1024, description="logical shards; fixed when data is first written"
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="the Redis or Valkey server; redis+sentinel:// and redis+cluster:// name several",
+    )
+    queue_redis_url: str = Field(
+        default="",
+        description="where arq's queue lives; empty: in redis_url, which must not be a cluster then",
+        validate_default=True,
+    )
+    shards: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="logical shards, fixed when data is first written; empty: the data's, at first 1 (cluster: 64)",
     )
     admin_token: str = Field(default="", description="the admin token; empty: one is made on first start")
     public_url: str = Field(default="", description="the outside address, used in every link")
@@ -91,11 +100,20 @@ class Settings(BaseSettings):
         mode="before",
     )(_split)
 
-    @field_validator("redis_url", "queue_redis_url")
+    @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in REDIS_SCHEMES:
-            raise ValueError(f"must start with one of {', '.join(s + '://' for s in REDIS_SCHEMES)}")
+        addresses.parse(value)
+        return value
+
+    @field_validator("queue_redis_url")
+    @classmethod
+    def _queue_redis_url(cls, value: str, known: ValidationInfo) -> str:
+        if value and addresses.parse(value).kind == "cluster":
+            raise ValueError("must not be a cluster: arq needs one server, or one primary with its sentinels")
+        data = known.data.get("redis_url", "")
+        if not value and data and addresses.parse(data).kind == "cluster":
+            raise ValueError("must name a Redis of its own, because PULSE_REDIS_URL is a cluster")
         return value
 
     @field_validator("public_url", "collector_url", "webhooks_url")

@@ -5,6 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from services.webhooks import subscriptions
 from services.webhooks.subscription import signing_secrets
 from shared import channels, channels_store, keys, logs
 from shared.channels import Channel, EmailConfig, TelegramConfig
+from shared.cluster import primaries
 from shared.connection import UNAVAILABLE, RedisClient, Store, connect
 from shared.errors import ConfigError, DeliveryError, PulseError
 from shared.outbound import Sender, tls_context
@@ -35,7 +37,7 @@ async def everything(settings: Settings) -> list[Finding]:
     """Every finding; without a Redis that answers, what can be looked at without one."""
     found: list[Finding] = []
     redis = connect(settings.redis_url)
-    store = Store(redis, settings.shards)
+    store = Store(redis, settings.shards or 1)  # only the small control data is read, which is in no shard
     try:
         found += await _redis(redis, settings)
         answers = found[0].verdict == "ok"
@@ -58,11 +60,10 @@ async def everything(settings: Settings) -> list[Finding]:
 async def _redis(redis: RedisClient, settings: Settings) -> list[Finding]:
     where = logs.clean(settings.redis_url)
     try:
-        before = time.time()
-        seconds, micros = await redis.time()
-        after = time.time()
-        info: Mapping[str, Any] = await redis.info("everything")
+        servers = await primaries(redis)
+        found = [finding for server in servers for finding in await _server(server, many=len(servers) > 1)]
         stored: dict[str, str] = await redis.hgetall(keys.SCHEMA)  # type: ignore[misc]
+        seconds, micros = await redis.time()
         stamp = await redis.get(keys.ingest(0))
     except (RedisError, *UNAVAILABLE) as error:
         why = logs.clean(str(error)) or type(error).__name__
@@ -72,18 +73,33 @@ async def _redis(redis: RedisClient, settings: Settings) -> list[Finding]:
             )
         ]
     now = seconds + micros / 1e6
-    flags, fsync = await _config(redis, "notify-keyspace-events"), await _config(redis, "appendfsync")
     return [
         Finding("redis", "ok", where),
+        *found,
+        findings.data(stored, settings.shards),
+        findings.listening(now - int(stamp) / 1000 if stamp else None),
+    ]
+
+
+async def _server(redis: RedisClient, *, many: bool) -> list[Finding]:
+    """What one server says of itself; of `many`, each finding names the server."""
+    before = time.time()
+    seconds, micros = await redis.time()
+    after = time.time()
+    info: Mapping[str, Any] = await redis.info("everything")
+    flags, fsync = await _config(redis, "notify-keyspace-events"), await _config(redis, "appendfsync")
+    found = [
         findings.version(info),
         findings.persistence(info, fsync or ""),
         findings.eviction(info),
         findings.memory(info),
         findings.notifications(flags),
-        findings.clock(now, before, after),
-        findings.data(stored, settings.shards),
-        findings.listening(now - int(stamp) / 1000 if stamp else None),
+        findings.clock(seconds + micros / 1e6, before, after),
     ]
+    if not many:
+        return found
+    options = redis.connection_pool.connection_kwargs
+    return [replace(one, found=f"{options['host']}:{options['port']}: {one.found}") for one in found]
 
 
 async def _config(redis: RedisClient, name: str) -> str | None:

@@ -107,7 +107,7 @@ def clock(redis_time: float, before: float, after: float) -> Finding:
     return Finding("clock", "fail" if abs(skew) >= SKEW_FAIL else "warn", shown, mend)
 
 
-def data(stored: Mapping[str, str], shards: int) -> Finding:
+def data(stored: Mapping[str, str], shards: int | None) -> Finding:
     """The data is of this version and of this number of shards; an empty server is well."""
     if not stored:
         return Finding("data", "ok", "none yet")
@@ -116,7 +116,7 @@ def data(stored: Mapping[str, str], shards: int) -> Finding:
         return Finding(
             "data", "fail", f"schema version {held}, this MishPulse knows {schema.VERSION}", "upgrade it"
         )
-    if made != shards:
+    if shards not in (None, made):
         found = f"written with {made} shards, PULSE_SHARDS is {shards}"
         return Finding("data", "fail", found, f"set PULSE_SHARDS={made}")
     return Finding("data", "ok", f"schema version {held}, {made} {'shard' if made == 1 else 'shards'}")

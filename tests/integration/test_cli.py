@@ -85,7 +85,7 @@ def test_data_of_another_shape_end_a_service(server: Server) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
         client.hset("mp:{c}:schema", mapping={"version": 1, "shards": 4})
-        done = mishpulse("watchdog", PULSE_REDIS_URL=server.url)
+        done = mishpulse("watchdog", PULSE_REDIS_URL=server.url, PULSE_SHARDS="1")
         client.flushall()
     assert done.returncode == 2
     assert "set it to 4" in done.stderr

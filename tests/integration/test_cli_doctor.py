@@ -105,7 +105,8 @@ def test_data_of_another_shape(pulse: Console, well: Server) -> None:
     """The number of shards, a newer schema."""
     with redis.Redis.from_url(well.url) as client:
         client.hset("mp:{c}:schema", mapping={"version": 1, "shards": 4})
-        assert "PULSE_SHARDS=4" in pulse("doctor").out
+        assert "4 shards" in pulse("doctor").out
+        assert "PULSE_SHARDS=4" in Console({**pulse.environment, "PULSE_SHARDS": "1"})("doctor").out
         client.hset("mp:{c}:schema", mapping={"version": 9, "shards": 1})
         assert "upgrade it" in pulse("doctor").out
 
