@@ -25,7 +25,9 @@ SECRET_TEXT: Final = (
     (re.compile(r"(/api/heartbeat/|/ping/|/api/push/|/p/)[^/?\s\"']+"), rf"\1{HIDDEN}"),
     (re.compile(r"(/ws[^?\s\"']*)\?[^\s\"']*"), rf"\1?{HIDDEN}"),
     (
-        re.compile(r"([?&](?:[\w-]*token|api_?key|key|secret|ticket|[\w-]*password)=)[^&\s\"']+", re.IGNORECASE),
+        re.compile(
+            r"([?&](?:[\w-]*(?:token|password)|api_?key|key|secret|ticket)=)[^&\s\"']+", re.IGNORECASE
+        ),
         rf"\1{HIDDEN}",
     ),
     # A Bot API address, the password in a URL, an authorization header, an API token of ours.
