@@ -4,15 +4,18 @@ Readers that ask often (routing asks per event) keep a `Channels`, which reads t
 version grew. Secrets stay sealed here; `shared.channels.config_of` opens them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared import keys, scripts
 from shared.channels import Channel, dumps, loads
 from shared.connection import Store
 from shared.errors import NotFound
+from shared.gathering import Gatherer
 
 KIND = "channels"
+ASKING_AT_ONCE = 10_000
+"""More tasks than ever ask at once: one answer is enough for all."""
 
 
 async def add(store: Store, make: Callable[[int, int], Channel]) -> Channel:
@@ -67,20 +70,30 @@ async def missing(store: Store, ids: set[int]) -> set[int]:
 
 @dataclass
 class Channels:
-    """Every channel in the memory of one process, never stale: the version is asked for each time."""
+    """Every channel in the memory of one process, never stale: the version is asked for each time.
+
+    Those who ask at the same time share one answer, or a storm's first thousand messages would read all channels a
+    thousand times.
+    """
 
     store: Store
     version: str | None = None
     by_id: Mapping[int, Channel] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._asking: Gatherer[None, Mapping[int, Channel]] = Gatherer(self._answer, ASKING_AT_ONCE)
+
     async def current(self) -> Mapping[int, Channel]:
         """The channels as they are now: one `GET`, and one read of all when something changed."""
+        return await self._asking.ask(None)
+
+    async def _answer(self, asking: Sequence[None]) -> Sequence[Mapping[int, Channel]]:
         version = await self.store.redis.get(keys.version(KIND)) or "0"
         if version != self.version:
             # Read after the version: a change in between is read now and, once more, the next time.
             self.by_id = await load(self.store)
             self.version = version
-        return self.by_id
+        return [self.by_id] * len(asking)
 
 
 async def _read(store: Store, channel_id: int) -> str:

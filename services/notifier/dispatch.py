@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from services.notifier.message import Fact, compose
-from services.notifier.routing import route
+from services.notifier.routing import candidates, route
 from shared import deliveries, keys, metrics
 from shared.channels import Channel
 from shared.channels_store import Channels
@@ -42,7 +42,7 @@ class Dispatcher:
         planned = [
             self._delivery(event, telling.channel, traits.get(event.fields.get("name", ""), ""))
             for event in events
-            for telling in route(event, channels.values())
+            for telling in route(event, candidates(event, channels))
         ]
         if planned:
             await deliveries.create(self._store, planned)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.notifier.routing import held_back, route
+from services.notifier.routing import candidates, held_back, route
 from shared.channels import Channel
 from shared.events import Event
 
@@ -47,3 +47,12 @@ def test_who_is_told(happening, channel, why):
 def test_when_it_is_told():
     """At once, as far as today's rules go."""
     assert [telling.at for telling in route(event(), [OPS, replace(OPS, id=4)])] == [1000, 1000]
+
+
+@pytest.mark.parametrize("channels", ["*", "", "3", "13,4", "4,x,99", "-"])
+def test_only_candidates_can_be_told(channels):
+    """Looking at the candidates alone tells the same channels as looking at all."""
+    known = {number: replace(OPS, id=number) for number in (3, 4, 13)}
+    for happening in (event(channels=channels), event("system.blind", channels=channels)):
+        told = {telling.channel.id for telling in route(happening, known.values())}
+        assert {telling.channel.id for telling in route(happening, candidates(happening, known))} == told
