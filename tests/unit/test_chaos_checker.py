@@ -1,0 +1,309 @@
+"""The campaign's checker accepts a history in order and finds each thing that can be wrong with one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chaos import checker, history
+from chaos.checker import Verdict, credited, expected, judge
+from chaos.history import Facts, Fault, History, Letter, Receipt, Request, StreamEvent
+
+TIMEOUT = 1_000
+
+
+def change(gen: int, at: int, old: str, new: str, reason: str = "heartbeat", kind: str = "") -> StreamEvent:
+    """A monitor's event."""
+    fields = {"monitor": "m1", "old": old, "new": new, "reason": reason, "channels": "1", "timeout": TIMEOUT}
+    return StreamEvent(id=f"mp.m1.{gen}", type=kind or f"monitor.{new}", at=at, cursor=f"{at}-0", **fields)
+
+
+def request(kind: history.Kind, what: str, at: float, outcome: history.Outcome = "acknowledged") -> Request:
+    """A request that took 10 ms."""
+    return Request(kind, "" if kind == "event" else "m1", what, at, at + 10, outcome)
+
+
+def receipt(
+    event: str, at: float, target: str = "webhook:1", answered: int = 200, message: str = ""
+) -> Receipt:
+    return Receipt(target, message or event, (event,), "", at, answered)
+
+
+def in_order() -> Facts:
+    """A monitor that is heard, errs, recovers and falls silent, and an application's event; all of it told."""
+    events = [
+        change(1, 10_000, "new", "new", "created", "monitor.created"),
+        change(2, 20_005, "new", "alive"),
+        change(3, 20_505, "alive", "error"),
+        change(4, 21_005, "error", "alive", kind="monitor.recovered"),
+        change(5, 22_010, "alive", "dead", "silence"),
+        StreamEvent(id="app-1", type="order.placed", at=21_500, cursor="21500-1"),
+    ]
+    requests = [
+        request("beat", "ok", 20_000),
+        request("beat", "error", 20_500),
+        request("beat", "ok", 21_000),
+        request("event", "app-1", 21_495),
+    ]
+    receipts = [receipt(event.id, event.at + 20) for event in events]
+    receipts += [receipt(f"mp.m1.{gen}", 30_000, "channel:1") for gen in (3, 4, 5)]
+    subscriptions = {"webhook:1": ("*",), "channel:1": ("monitor.dead", "monitor.error", "monitor.recovered")}
+    return Facts(requests, events, receipts, subscriptions=subscriptions, ended=40_000)
+
+
+def wrong(verdict: Verdict) -> dict[str, list[str]]:
+    """Whatever the verdict objects to."""
+    lists = {
+        "lost events": verdict.events.lost,
+        "unexpected events": verdict.events.unexpected,
+        "doubled events": verdict.events.duplicated,
+        "lost deliveries": verdict.deliveries.lost,
+        "unexpected deliveries": verdict.deliveries.unexpected,
+        "doubled deliveries": verdict.deliveries.duplicated,
+        "unfinished": verdict.unfinished,
+        "other ids": verdict.other_ids,
+        "holes": verdict.holes,
+        "doubled": verdict.doubled,
+        "broken chains": verdict.broken_chains,
+        "lost beats": verdict.beats_lost,
+        "false deaths": verdict.false_deaths,
+        "missed": verdict.missed,
+        "uncaused": verdict.uncaused,
+        "vanished": verdict.vanished,
+    }
+    return {name: found for name, found in lists.items() if found}
+
+
+def test_a_history_in_order_is_accepted() -> None:
+    """Nothing is objected to, and everything is counted."""
+    verdict = judge(in_order())
+    assert wrong(verdict) == {}
+    assert (verdict.transitions, verdict.beats, verdict.deaths, verdict.silences) == (4, 3, 1, 1)
+    assert (verdict.events.acknowledged, verdict.deliveries.acknowledged) == (1, 9)
+    assert verdict.lags == [0.0]
+
+
+def without(facts: Facts, name: str) -> None:
+    """The stream has lost an event, and nobody was told of it."""
+    facts.events = [event for event in facts.events if event.id != name]
+    facts.receipts = [one for one in facts.receipts if name not in one.events]
+
+
+def lose_a_transition(facts: Facts) -> None:
+    without(facts, "mp.m1.3")
+
+
+def lose_the_last_transition(facts: Facts) -> None:
+    without(facts, "mp.m1.5")
+
+
+def lose_an_error(facts: Facts) -> None:
+    """The error and its recovery never happened: the heartbeat was acknowledged and forgotten."""
+    without(facts, "mp.m1.3")
+    without(facts, "mp.m1.4")
+    facts.events[2] = replace(facts.events[2], id="mp.m1.3")
+
+
+def double_a_transition(facts: Facts) -> None:
+    facts.events.insert(3, replace(facts.events[2], cursor="20506-0"))
+
+
+def tell_death_twice(facts: Facts) -> None:
+    facts.events.insert(5, change(6, 22_011, "alive", "dead", "silence"))
+
+
+def die_too_early(facts: Facts) -> None:
+    facts.events[4] = replace(facts.events[4], at=21_900)
+
+
+def err_without_being_asked(facts: Facts) -> None:
+    facts.requests = [one for one in facts.requests if one.what != "error"]
+
+
+def lose_an_event(facts: Facts) -> None:
+    without(facts, "app-1")
+
+
+def double_an_event(facts: Facts) -> None:
+    facts.events.append(facts.events[-1])
+
+
+def make_an_event_up(facts: Facts) -> None:
+    facts.requests = [one for one in facts.requests if one.kind != "event"]
+
+
+def refuse_what_is_there(facts: Facts) -> None:
+    facts.requests[-1] = request("event", "app-1", 21_495, "refused")
+
+
+def lose_a_delivery(facts: Facts) -> None:
+    facts.receipts = [
+        one for one in facts.receipts if one.target != "channel:1" or one.events != ("mp.m1.5",)
+    ]
+
+
+def only_fail_a_delivery(facts: Facts) -> None:
+    facts.receipts[0] = replace(facts.receipts[0], answered=500)
+
+
+def leave_a_delivery_pending(facts: Facts) -> None:
+    only_fail_a_delivery(facts)
+    facts.letters = [Letter("webhook:1", "mp.m1.1", "pending", 1)]
+
+
+def deliver_twice(facts: Facts) -> None:
+    facts.receipts.append(receipt("mp.m1.2", 20_300))
+
+
+def deliver_twice_after_a_watchdogs_death(facts: Facts) -> None:
+    deliver_twice(facts)
+    facts.faults = [Fault("kill", "watchdog", 20_100, 20_100)]
+
+
+def deliver_twice_after_a_restart(facts: Facts) -> None:
+    deliver_twice(facts)
+    facts.faults = [Fault("terminate", "webhooks-worker", 20_000, 20_200)]
+
+
+def deliver_twice_long_before_a_death(facts: Facts) -> None:
+    facts.receipts.append(receipt("mp.m1.2", 28_000))
+    facts.faults = [Fault("kill", "webhooks-worker", 27_000, 27_000)]
+
+
+def deliver_what_is_not_wanted(facts: Facts) -> None:
+    facts.receipts.append(receipt("mp.m1.2", 20_300, "channel:1"))
+
+
+def lose_what_was_seen(facts: Facts) -> None:
+    facts.vanished = ["mp.m1.6"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lose_a_transition, {"holes", "lost beats"}),
+        (lose_the_last_transition, {"missed"}),
+        (lose_an_error, {"lost beats"}),
+        (double_a_transition, {"doubled", "uncaused"}),
+        (tell_death_twice, {"broken chains", "lost deliveries"}),
+        (die_too_early, {"false deaths"}),
+        (err_without_being_asked, {"uncaused"}),
+        (lose_an_event, {"lost events"}),
+        (double_an_event, {"doubled events"}),
+        (make_an_event_up, {"unexpected events"}),
+        (refuse_what_is_there, {"unexpected events"}),
+        (lose_a_delivery, {"lost deliveries"}),
+        (only_fail_a_delivery, {"lost deliveries"}),
+        (leave_a_delivery_pending, {"unfinished"}),
+        (deliver_twice, {"doubled deliveries"}),
+        (deliver_twice_after_a_watchdogs_death, {"doubled deliveries"}),
+        (deliver_twice_after_a_restart, {"doubled deliveries"}),
+        (deliver_twice_long_before_a_death, {"doubled deliveries"}),
+        (deliver_what_is_not_wanted, {"unexpected deliveries"}),
+        (lose_what_was_seen, {"vanished"}),
+    ],
+)
+def test_damage_is_found(damage: Callable[[Facts], None], found: set[str]) -> None:
+    """Each way in which the promises can be broken turns the verdict."""
+    facts = in_order()
+    damage(facts)
+    assert found <= set(wrong(judge(facts)))
+
+
+def test_a_duplicate_is_excused_by_the_death_of_whoever_delivers() -> None:
+    """One that died between sending and recording is why the second copy came."""
+    facts = in_order()
+    deliver_twice(facts)
+    facts.faults = [Fault("kill", "webhooks-worker#2", 20_100, 20_100)]
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert verdict.excused == 1
+
+
+def test_an_excused_duplicate_still_needs_the_same_id() -> None:
+    """A receiver could not tell it from news otherwise."""
+    facts = in_order()
+    facts.receipts.append(Receipt("webhook:1", "another", ("mp.m1.2",), "", 20_300, 200))
+    facts.faults = [Fault("kill", "webhooks-worker", 20_100, 20_100)]
+    assert set(wrong(judge(facts))) == {"other ids"}
+
+
+def test_a_dead_letter_is_no_loss() -> None:
+    """It is there to be seen and redelivered."""
+    facts = in_order()
+    only_fail_a_delivery(facts)
+    facts.letters = [Letter("webhook:1", "mp.m1.1", "failed", 8, "The receiver answered 500.")]
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert verdict.dead_letters == 1
+
+
+def test_an_attempt_after_a_failed_one_is_no_duplicate() -> None:
+    """A receiver that answered 500 asked for it."""
+    facts = in_order()
+    facts.receipts.insert(0, receipt("mp.m1.2", 20_010, answered=500))
+    assert wrong(judge(facts)) == {}
+
+
+def test_an_unanswered_event_may_be_there_or_not() -> None:
+    """One is recovered, the other indeterminate; neither is lost."""
+    facts = in_order()
+    facts.requests[-1] = request("event", "app-1", 21_495, "indeterminate")
+    facts.requests.append(request("event", "app-2", 21_600, "indeterminate"))
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert (verdict.events.recovered, verdict.events.indeterminate) == (["app-1"], ["app-2"])
+
+
+def test_a_gap_in_listening_starts_the_timeout_anew() -> None:
+    """A deadline that it touches moves to its end + timeout; dying before that is a false death."""
+    assert credited(1_000, 500, [(1_200, 4_000)]) == 4_500
+    assert credited(1_000, 500, [(1_600, 4_000)]) == 1_500
+    assert credited(1_000, 500, [(0, 900)]) == 1_500
+    facts = in_order()
+    facts.gaps = [(21_500, 25_000)]
+    assert set(wrong(judge(facts))) == {"false deaths"}
+
+
+def test_a_paused_monitor_owes_no_death() -> None:
+    """Heartbeats to it are acknowledged and change nothing."""
+    facts = in_order()
+    facts.events[4] = change(5, 21_505, "alive", "paused", "paused")
+    facts.requests += [request("pause", "pause", 21_500), request("beat", "error", 23_000)]
+    facts.receipts = [
+        one for one in facts.receipts if one.target != "channel:1" or one.events != ("mp.m1.5",)
+    ]
+    assert wrong(judge(facts)) == {}
+
+
+def test_who_has_to_hear_of_an_event() -> None:
+    """Patterns, the channels that a monitor lists, and never the target that the event is about."""
+    subscriptions = {"webhook:1": ("monitor.*",), "channel:1": ("*",), "channel:2": ("monitor.dead",)}
+    assert expected(change(2, 1, "alive", "dead"), subscriptions) == ["webhook:1", "channel:1"]
+    letter = StreamEvent(id="mp.dead.1", type="delivery.dead_letter", at=1, cursor="1-0", about="channel:1")
+    assert expected(letter, subscriptions) == []
+    assert expected(replace(letter, about="webhook:1"), subscriptions) == ["channel:1"]
+
+
+def test_a_kept_history_is_judged_alike(tmp_path: Path) -> None:
+    """What was written to the file says the same as what was in memory."""
+    facts = in_order()
+    with History(tmp_path / "history.jsonl") as kept:
+        for one in facts.requests:
+            kept.request(one)
+        for event in facts.events:
+            kept.event(event)
+        for got in facts.receipts:
+            kept.receipt(got)
+        kept.fault("kill", "collector", 1.0)
+        kept.letter(Letter("webhook:1", "mp.m1.9", "success", 1))
+        summary = {
+            "gaps": [[1, 2]],
+            "vanished": [],
+            "subscriptions": facts.subscriptions,
+            "ended": facts.ended,
+        }
+        kept.note(summary=summary)
+    again = history.load(tmp_path / "history.jsonl")
+    assert wrong(judge(again)) == {}
+    assert checker.judge(again).transitions == 4
