@@ -100,7 +100,10 @@ async def shop(store: Store, domain: str, *, timeout_ms: int, at_most: int) -> M
 
 
 async def prune_shops(store: Store) -> int:
-    """Forgets shops whose monitor was deleted, at most once a minute; returns how many."""
+    """Forgets shops whose monitor was deleted, at most once a minute; returns how many.
+
+    A shop that registers again at that moment is not forgotten: only the record that was read here goes.
+    """
     if not await store.redis.set(keys.TELEMETRY_PRUNED, "", nx=True, ex=PRUNE_EVERY):
         return 0
     pruned, cursor = 0, 0
@@ -111,6 +114,6 @@ async def prune_shops(store: Store) -> int:
             if ("report" in known or is_left_over(known["monitor"])) and await living(
                 store, known["monitor"]
             ) is None:
-                pruned += await store.redis.hdel(keys.TELEMETRY, domain)  # type: ignore[misc]
+                pruned += await scripts.run(store.redis, "forget_shop", [keys.TELEMETRY], [domain, text])
         if not cursor:
             return pruned

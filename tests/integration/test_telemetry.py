@@ -275,6 +275,27 @@ async def test_no_more_shops_register_than_the_settings_allow(store: Store) -> N
         assert sorted(await shops(served)) == ["a.example", "c.example"]
 
 
+async def test_a_shop_that_registers_while_it_is_forgotten_stays(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new monitor comes between the look at the old one and the end of the record."""
+    assert (await send(collector, dumps(report("a.example")))).status_code == 200
+    await monitors.delete(
+        collector.store, await collector.read((await kept(collector, "a.example"))["monitor"])
+    )
+    real = registration.living
+
+    async def then_it_registers(store: Store, monitor_id: str) -> object:
+        found = await real(store, monitor_id)
+        monkeypatch.undo()
+        assert (await send(collector, dumps(report("a.example", again=1)))).status_code == 200
+        return found
+
+    monkeypatch.setattr(registration, "living", then_it_registers)
+    assert await registration.prune_shops(collector.store) == 0
+    assert (await collector.read((await kept(collector, "a.example"))["monitor"])).status == "alive"
+
+
 async def test_the_fleet_counts_shops_by_version_and_status(collector: Collector) -> None:
     """Each version field by value, and per value by status; deleted shops do not count."""
     for number, (module, php_version) in enumerate([("2.3.1", "8.2"), ("2.3.1", "7.4"), ("2.4.0", 8.1)]):
