@@ -41,12 +41,17 @@ class MonitorName(BaseModel):
 
 
 class IncidentOut(BaseModel):
-    """A time of error or silence. `status` and `reason` are those that opened it; duration in seconds, so far."""
+    """A time of error or silence. `status` and `reason` are those that opened it; duration in seconds, so far.
+
+    `worst_status` is dead if the monitor was dead at any time of it, `last_status` the last one before it closed.
+    """
 
     id: str
     monitor: MonitorName
     status: str
     reason: str
+    worst_status: str
+    last_status: str
     opened_at: Time
     closed_at: Time | None
     duration: float
@@ -103,6 +108,8 @@ def shown(incident: Incident, monitor: Monitor, now: int) -> IncidentOut:
         monitor=about,
         status=incident.status,
         reason=incident.reason,
+        worst_status=incident.worst,
+        last_status=incident.last,
         opened_at=iso(incident.opened) or "",
         closed_at=iso(incident.closed),
         duration=seconds((now if incident.closed is None else incident.closed) - incident.opened),

@@ -88,7 +88,7 @@ async def standing(store: Store, page: StatusPage | None) -> Standing:
     for row, (days, theirs) in zip(shown, await _histories(store, [row.id for row in shown]), strict=True):
         whole = with_current(days, row.status, row.since or now, now)
         monitors.append(_monitor(row, whole, theirs, now))
-        incidents += [PublicIncident(one.id, row.name, one.status, one.opened, one.closed) for one in theirs]
+        incidents += [PublicIncident(one.id, row.name, one.worst, one.opened, one.closed) for one in theirs]
     incidents.sort(key=lambda one: one.opened, reverse=True)
     return Standing(
         overall=_overall(rows),

@@ -62,7 +62,12 @@ def _facts(incident: Incident, monitor: Monitor, beats: list[Heartbeat]) -> list
         at=iso(incident.opened) or "", kind="transition", status=incident.status, reason=incident.reason
     )
     facts.append((incident.opened, 1, opening))
-    if incident.closed is None and monitor.status != incident.status:
+    shown = incident.status
+    if incident.died is not None:
+        shown = "dead"
+        death = Entry(at=iso(incident.died) or "", kind="transition", status="dead")
+        facts.append((incident.died, 1, death))
+    if incident.closed is None and monitor.status != shown:
         later = Entry(at=iso(monitor.since) or "", kind="transition", status=monitor.status)
         facts.append((monitor.since, 1, later))
     if incident.closed is not None:

@@ -23,13 +23,23 @@ Days = dict[int, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A time of error or silence in ms, `closed` None while it is open; `status` and `reason` of what opened it."""
+    """A time of error or silence in ms, `closed` None while it is open; `status` and `reason` of what opened it.
+
+    `died` is when the monitor, opened by an error, became dead; `last` its last status before the incident closed.
+    """
 
     id: str
     opened: int
     closed: int | None
     status: str
     reason: str
+    died: int | None = None
+    last: str = ""
+
+    @property
+    def worst(self) -> str:
+        """The gravest status while it was open: `dead` or `error`."""
+        return self.status if self.died is None else "dead"
 
 
 def split(monitor_id: str, history: Mapping[str, str]) -> tuple[Days, list[Incident]]:
@@ -48,13 +58,22 @@ def split(monitor_id: str, history: Mapping[str, str]) -> tuple[Days, list[Incid
 
 
 def parse_incident(incident_id: str, record: str) -> Incident | None:
-    """The incident of one record `opened|closed|status|reason`; None for what is no record."""
-    opened, _, rest = record.partition("|")
-    closed, _, rest = rest.partition("|")
-    status, _, reason = rest.partition("|")
+    """The incident of one record `opened|closed|status|reason|died|last`; None for what is no record.
+
+    The last two parts are there once its monitor went from error to dead or back.
+    """
+    opened, closed, status, reason, died, last = (*record.split("|"), *[""] * 6)[:6]
     if not opened.isdigit():
         return None
-    return Incident(incident_id, int(opened), int(closed) if closed.isdigit() else None, status, reason)
+    return Incident(
+        incident_id,
+        int(opened),
+        int(closed) if closed.isdigit() else None,
+        status,
+        reason,
+        int(died) if died.isdigit() else None,
+        last or status,
+    )
 
 
 def with_current(days: Days, status: Status, since: int, now: int) -> Days:

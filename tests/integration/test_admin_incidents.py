@@ -125,15 +125,44 @@ async def test_an_error_that_falls_silent_shows_both_transitions(api: httpx.Asyn
     """An error → dead stays one incident; its timeline has both."""
     target = await make(store, timeout=1_000)
     await beat(store, target, "error", "no")
+    await die(store, target.monitor_id)
+    (incident,) = (await read(api, "/api/incidents?open=true"))["items"]
+    for closed in (False, True):
+        detail = await read(api, f"/api/incidents/{incident['id']}")
+        entries = [entry for entry in detail["timeline"] if entry["kind"] == "transition"]
+        assert [(one["status"], one["reason"]) for one in entries] == [
+            ("error", "heartbeat"),
+            ("dead", None),
+        ]
+        told = [detail[name] for name in ("status", "worst_status", "last_status", "reason")]
+        assert told == ["error", "dead", "dead", "heartbeat"]
+        assert (detail["closed_at"] is not None) == closed
+        await beat(store, target)
+
+
+async def test_an_incident_knows_its_worst_and_its_last_status(api: httpx.AsyncClient, store: Store):
+    """Through error, death, error again and recovery; one that never changed says one thing three times."""
+    plain, target = await make(store, "plain", timeout=1_000), await make(store, timeout=1_000)
+    for number in range(2):
+        await beat(store, target, "error", f"no {number}")
+        if not number:
+            await die(store, target.monitor_id)
+    await beat(store, target, "warning")
+    await beat(store, plain)
+    await die(store, plain.monitor_id)
+    found = {one["monitor"]["name"]: one for one in (await read(api, "/api/incidents"))["items"]}
+    names = ("status", "worst_status", "last_status", "reason")
+    assert [found["api-worker"][name] for name in names] == ["error", "dead", "error", "heartbeat"]
+    assert [found["plain"][name] for name in names] == ["dead", "dead", "dead", "silence"]
+
+
+async def die(store: Store, monitor_id: str) -> None:
+    """Declares a monitor dead, as if its deadline had passed."""
     now, _ = await store.redis.time()
     await scripts.stamp(store.redis, 0, None)
-    await store.redis.zadd(keys.deadlines(0), {target.monitor_id: (now - 1) * 1000})
-    _, lags = await scripts.declare(store.redis, 0, {target.monitor_id: ""})
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: (now - 1) * 1000})
+    _, lags = await scripts.declare(store.redis, 0, {monitor_id: ""})
     assert lags[0] >= 0
-    (incident,) = (await read(api, "/api/incidents?open=true"))["items"]
-    detail = await read(api, f"/api/incidents/{incident['id']}")
-    transitions = [entry["status"] for entry in detail["timeline"] if entry["kind"] == "transition"]
-    assert transitions == ["error", "dead"]
 
 
 async def test_unknown_incidents_are_404(api: httpx.AsyncClient, store: Store):

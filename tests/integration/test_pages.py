@@ -18,7 +18,7 @@ from services.admin.pages.forms import WORDS
 from services.admin.pages.site import FOLDER
 from services.admin.pages.texts_ru import RUSSIAN
 from services.webhooks.app import create_app as create_webhooks
-from shared import auth, monitors
+from shared import auth, keys, monitors, scripts
 from shared.connection import Store
 from shared.monitors import NewMonitor
 
@@ -158,6 +158,26 @@ async def test_a_read_token_sees_everything_and_changes_nothing(store: Store):
         for path in (f"/ui/monitors/{monitor.id}/pause", "/ui/monitors/new", "/ui/channels/1/delete"):
             assert (await change(client, path, name="x")).status_code == 403
         assert (await monitors.get(store, monitor.id)).status == "new"
+
+
+async def test_an_incident_shows_what_it_became(store: Store):
+    """Opened by an error, dead in the end, recovered since: the list has the worst, its own page both."""
+    monitor, _ = await monitors.create(store, NewMonitor("api-worker"))
+    target = scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "error")])
+    await store.redis.zadd(keys.deadlines(0), {monitor.id: 1})
+    await scripts.stamp(store.redis, 0, None)
+    await scripts.declare(store.redis, 0, {monitor.id: ""})
+    incident = (await monitors.get(store, monitor.id)).incident
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "ok")])
+    async with visitor(store) as client:
+        await sign_in(client)
+        lists = [(await client.get(path)).text for path in ("/ui/incidents", f"/ui/monitors/{monitor.id}")]
+        head = (await client.get(f"/ui/incidents/{incident}")).text.partition('id="timeline"')[0]
+    for page in lists:
+        rows = page.partition('<ul class="rows">')[2].partition("</ul>")[0]
+        assert re.findall(r'class="status s-(\w+)"', rows) == ["dead"]
+    assert re.findall(r'class="status s-(\w+)"', head) == ["error", "dead"]
 
 
 async def test_a_form_without_its_csrf_token_changes_nothing(store: Store):

@@ -18,13 +18,21 @@ def test_a_history_is_split_into_days_and_incidents():
             "100:dead": "7",
             "i:2": "10|20|dead|silence",
             "i:9": "30||error|heartbeat",
+            "i:10": "40|90|error|heartbeat|50|error",
+            "i:11": "60||dead|silence||error",
             "x": "y",
         },
     )
     assert days == {100: {"alive": 5, "dead": 7}}
-    assert [(one.id, one.opened, one.closed, one.status, one.reason) for one in incidents] == [
+    assert [(one.id, one.opened, one.closed, one.status, one.reason) for one in incidents[2:]] == [
         ("m1.9", 30, None, "error", "heartbeat"),
         ("m1.2", 10, 20, "dead", "silence"),
+    ]
+    assert [(one.status, one.worst, one.last, one.died) for one in incidents] == [
+        ("dead", "dead", "error", None),
+        ("error", "dead", "error", 50),
+        ("error", "error", "error", None),
+        ("dead", "dead", "dead", None),
     ]
     assert parse_incident("m1.1", "") is None
 

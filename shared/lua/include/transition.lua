@@ -43,6 +43,19 @@ local function emit(events, key, id, gen, type, old, new, message, reason, incid
     'schedule', v[8], 'since', v[9], 'muted', v[10])
 end
 
+-- keep(k, incident, to, bad): in the incident's record `opened|closed|status|reason|dead|last` that its monitor, not dead
+-- when it was opened, died at `dead`, and its last status; or, `to` not being bad, that it closed.
+local function keep(k, incident, to, bad)
+  local field = 'i:' .. string.match(incident, '%.(%d+)$')
+  local record = redis.call('HGET', k.history, field) or ''
+  local opened, status, reason, dead, last = string.match(record, '^(%d*)|%d*|([^|]*)|([^|]*)|?(%d*)|?(%a*)$')
+  dead, last = dead or '', last or ''
+  if to == 'dead' and status ~= to and dead == '' then dead = string.format('%d', now) end
+  if bad then last = to end
+  redis.call('HSET', k.history, field, table.concat({opened or '', bad and '' or string.format('%d', now), status or '',
+    reason or ''}, '|') .. (last == '' and '' or '|' .. dead .. '|' .. last))
+end
+
 -- transition(k, id, m, to, message, reason): status, incident and event as one fact.
 -- k names the keys monitor, history, events, incidents, open. The incident is opened by error or dead and closed by
 -- anything else; leaving error or dead for alive or warning emits monitor.recovered alone.
@@ -59,11 +72,9 @@ local function transition(k, id, m, to, message, reason)
     redis.call('HSET', k.history, 'i:' .. gen, string.format('%d', now) .. '||' .. to .. '|' .. reason)
     redis.call('ZADD', k.incidents, now, incident)
     redis.call('ZADD', k.open, now, incident)
-  elseif not bad and incident ~= '' then
-    local field = 'i:' .. string.match(incident, '%.(%d+)$')
-    local opened, cause = string.match(redis.call('HGET', k.history, field) or '', '^(%d+)|%d*|(.*)$')
-    redis.call('HSET', k.history, field, (opened or '') .. '|' .. string.format('%d', now) .. '|' .. (cause or ''))
-    redis.call('ZREM', k.open, incident)
+  elseif incident ~= '' then
+    keep(k, incident, to, bad)
+    if not bad then redis.call('ZREM', k.open, incident) end
   end
   if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'incident', incident)
   else redis.call('HSET', k.monitor, 'status', to, 'gen', gen) end
