@@ -10,19 +10,14 @@
 --@include transition
 local STATUS = {ok = 'alive', warning = 'warning', error = 'error'}
 
-local function judge(m, k, id, status, message)
-  local digest = status == 'error' and string.sub(redis.sha1hex(message), 1, 12) or ''
-  if m.status ~= status then
-    transition(k, id, m, status, message, 'heartbeat')
-  elseif digest ~= m.digest then -- the same incident with news is told again
-    m.gen = m.gen + 1
-    redis.call('HSET', k.monitor, 'gen', m.gen)
-    emit(k.events, k.monitor, id, m.gen, 'monitor.error', status, status, message, 'heartbeat', m.incident)
-  end
-  if digest ~= m.digest then redis.call('HSET', k.monitor, 'digest', digest) end
+local function log(beats, entry)
+  if redis.call('LPUSH', beats, entry) > 110 then redis.call('LTRIM', beats, 0, 99) end
 end
+--@include steady
+--@include judge
 
 local function record(k, id, token, kind, post, rid, message)
+  if steady(k, id, token, kind, post, message) then return 1 end
   local m = read(k.monitor)
   if not m or m.token ~= token then return -1 end
   if m.status == 'paused' or (m.methods == 'post' and post ~= '1') then return 0 end
@@ -41,8 +36,7 @@ local function record(k, id, token, kind, post, rid, message)
     end
     redis.call('HSET', k.monitor, 'started', now, 'rid', rid)
   end
-  local size = redis.call('LPUSH', k.beats, string.format('%d', now) .. ' ' .. kind .. ' ' .. took .. ' ' .. message)
-  if size > 110 then redis.call('LTRIM', k.beats, 0, 99) end
+  log(k.beats, HEAD .. kind .. ' ' .. took .. ' ' .. message)
   return m.gen == gen and 1 or 2
 end
 
