@@ -284,11 +284,13 @@ async def test_a_failing_digest_is_retried_with_all_its_members(store, server, m
         reports.append(report)
 
     async with working(store, server.url, sender, "channel", digest=True, observer=observer):
-        await deliveries.create(store, [new(i, "channel:1") for i in range(40)])
-        await wait_until(lambda: any(len(r.deliveries) == 35 for r in reports), "the digest failed")
-        digest = next(r for r in reports if len(r.deliveries) == 35)
+        await deliveries.create(store, [new(i, "channel:1") for i in range(300)])
+        await wait_until(lambda: any(len(r.deliveries) == 295 for r in reports), "the digest failed")
+        digest = next(r for r in reports if len(r.deliveries) == 295)
         assert len(set(digest.decisions)) == 1
         assert digest.state.consecutive <= 6
+        (stats,) = await delivery_history.stats(store, ["channel:1"])
+        assert (stats.success_count, stats.pending) == (0, 300)
 
 
 @pytest.mark.parametrize("name", SERVERS)

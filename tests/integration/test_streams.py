@@ -50,6 +50,9 @@ class Log:
                 raise self.error(event.id)
         self.seen += [event.id for event in events]
 
+    def tried(self, name):
+        return sum(name in call for call in self.calls)
+
 
 async def pending(store, group="notifier"):
     return (await store.redis.xpending(EVENTS, group))["pending"]
@@ -97,6 +100,17 @@ async def test_what_a_dead_consumer_left_is_taken_over(store):
     assert await pending(store) == 0
 
 
+async def test_one_take_over_goes_to_the_end_of_the_list(store):
+    """However many pages XAUTOCLAIM needs for what a dead consumer left."""
+    await publish(store, *range(100))
+    await store.redis.xgroup_create(EVENTS, "notifier", "0")
+    await store.redis.xreadgroup("notifier", "dead", {EVENTS: ">"}, count=100)
+    log = Log()
+    await streams._take_over(streams.Reader(store, 0, "notifier", "c1", log, batch=16, take_over_ms=0))
+    assert log.seen == [str(i) for i in range(100)]
+    assert await pending(store) == 0
+
+
 async def test_a_poison_entry_fails_alone_and_ends_aside(store):
     """The rest of its batch is handled at once; after five deliveries it goes to the poison stream."""
     log = Log("7")
@@ -118,7 +132,7 @@ async def test_an_entry_that_is_no_event_is_poison(store):
     log = Log()
     async with consuming(store, log, take_over_ms=20, take_over_every=0.02):
         await wait_until(lambda: log.seen == ["1"], "the event was handled")
-        await wait_until(lambda: store.redis.xlen(keys.poison(0)), "the other was put aside")
+        await wait_until(lambda: store.redis.xlen(keys.poison(0)), "the other was put aside", 15)
 
 
 async def test_an_entry_that_kills_its_consumers_ends_aside(store):
@@ -140,7 +154,7 @@ async def test_an_absent_redis_in_the_handler_is_no_poison(store, monkeypatch):
     await publish(store, *range(5))
     monkeypatch.setattr(streams, "LONGEST_PAUSE", 0.02)
     async with consuming(store, log, take_over_ms=10, take_over_every=0.01):
-        await wait_until(lambda: len(log.calls) > streams.POISON_AFTER + 1, "it was tried often", 15)
+        await wait_until(lambda: log.tried("3") > streams.POISON_AFTER + 2, "it was tried often", 15)
         log.bad.clear()
         await wait_until(lambda: set(log.seen) == set("01234"), "all were handled")
     assert not await store.redis.exists(keys.poison(0))

@@ -55,3 +55,17 @@ async def test_more_than_may_wait_are_refused_at_once(monkeypatch: pytest.Monkey
     answers = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 1)
     assert answers[:10] == [scripts.RECORDED] * 10
     assert [type(answer) for answer in answers[10:]] == [RedisConnectionError] * 2
+
+
+async def test_nobody_is_answered_before_redis_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An acknowledged heartbeat is a recorded one; those for which no call had a place go with the next."""
+    redis = Redis(monkeypatch)
+    batcher = Batcher(Store(None))  # type: ignore[arg-type]
+    futures = [batcher.submit(BEAT) for _ in range(5 * BATCH)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert redis.calls == [BATCH] * IN_FLIGHT
+    assert not any(future.done() for future in futures)
+    redis.outcome.set_result(None)
+    assert await asyncio.wait_for(asyncio.gather(*futures), 1) == [scripts.RECORDED] * 5 * BATCH
+    assert sum(redis.calls) == 5 * BATCH

@@ -1,0 +1,130 @@
+"""Where a deadline stands after whatever may move it, and who may move it while others judge."""
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from waiting import wait_until
+from watching import beaten, deaths, listening, now_ms, running
+
+from services.watchdog.transitions import declare
+from shared import keys, monitors, scripts
+from shared.connection import Store
+
+
+async def beat(store: Store, monitor_id: str, kind: scripts.Kind = "ok") -> None:
+    monitor = await monitors.get(store, monitor_id)
+    target = scripts.monitor_keys(store, monitor_id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, kind)])
+
+
+async def deadline_of(store: Store, monitor_id: str) -> float:
+    return float(await store.redis.zscore(keys.deadlines(0), monitor_id))
+
+
+async def test_a_deadline_that_appears_is_not_slept_through(store: Store) -> None:
+    """The sweep knows of a far deadline when a near one comes."""
+    async with listening(store), running(store, expiry_hints=False):
+        await beaten(store, timeout=60_000)
+        soon = await beaten(store, timeout=300)
+        await wait_until(lambda: deaths(store), "the near death", timeout=3)
+    assert await deaths(store) == [soon]
+
+
+async def test_the_sweep_goes_on_after_any_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage, or a bug, delays a death and never hides it."""
+    errors = [ValueError("a bug"), RedisConnectionError("away")]
+    real = scripts.due
+
+    async def due(*arguments: object) -> scripts.Due:
+        if errors:
+            raise errors.pop()
+        return await real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scripts, "due", due)
+    await beaten(store, timeout=1)
+    async with listening(store), running(store, expiry_hints=False):
+        await wait_until(lambda: deaths(store), "the death")
+
+
+async def test_a_shorter_timeout_holds_for_the_silence_under_way(store: Store) -> None:
+    """An edit moves the deadline to the last heartbeat and the new time, and the TTL key with it."""
+    monitor_id = await beaten(store, timeout=600_000)
+    await scripts.update_monitor(store, monitor_id, {"timeout": "20000", "grace": "5000"})
+    monitor = await monitors.get(store, monitor_id)
+    assert await deadline_of(store, monitor_id) == (monitor.seen or 0) + 25_000
+    assert await store.redis.pttl(keys.pulse(0, monitor_id)) <= 25_000
+
+
+@pytest.mark.parametrize("kind", ["ok", "warning", "error"])
+async def test_a_beat_on_a_dead_cron_monitor_puts_it_back_on_watch(store: Store, kind: scripts.Kind) -> None:
+    """It is due at once, so that a watchdog computes its next time."""
+    monitor_id = await beaten(store, schedule="* * * * *")
+    await store.redis.hset(keys.monitor(0, monitor_id), "status", "dead")  # type: ignore[misc]
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: "inf"})
+    await beat(store, monitor_id, kind)
+    assert await deadline_of(store, monitor_id) <= await now_ms(store)
+
+
+async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) -> None:
+    """The death is told with the incident that the error opened, and recovery closes that one."""
+    monitor_id = await beaten(store, timeout=1)
+    await beat(store, monitor_id, "error")
+    async with listening(store), running(store):
+        await wait_until(lambda: deaths(store), "the death")
+    assert await store.redis.zcard(keys.incidents(0)) == 1
+    entries = [fields for _, fields in await store.redis.xrange(keys.events(0))]
+    incidents = {
+        fields["incident"] for fields in entries if fields["type"] in ("monitor.error", "monitor.dead")
+    }
+    assert len(incidents) == 1
+    await beat(store, monitor_id)
+    assert await store.redis.zcard(keys.open_incidents(0)) == 0
+
+
+async def test_watchdogs_that_hold_the_same_list_declare_each_once(store: Store) -> None:
+    """Each checks the deadline again inside the script, where the one before has moved it."""
+    ids = [await beaten(store, timeout=1) for _ in range(5)]
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
+    async with listening(store):
+        assert [await declare(store, 0, ids) for _ in range(3)] == [5, 0, 0]
+    assert sorted(await deaths(store)) == sorted(ids)
+
+
+async def judged_long_ago(store: Store) -> tuple[str, int, int]:
+    """A cron monitor that is due and was read by a watchdog: id, generation and last heartbeat as read."""
+    monitor_id = await beaten(store, schedule="* * * * *")
+    seen = await now_ms(store) - 180_000
+    await store.redis.hset(keys.monitor(0, monitor_id), "seen", str(seen))  # type: ignore[misc]
+    await scripts.stamp(store.redis, 0, 10_000)
+    return monitor_id, (await monitors.get(store, monitor_id)).gen, seen
+
+
+async def change(store: Store, monitor_id: str, meanwhile: str) -> None:
+    if meanwhile == "a heartbeat":
+        await beat(store, monitor_id)
+    elif meanwhile == "an edit":
+        await scripts.update_monitor(store, monitor_id, {"grace": "3600000"})
+    else:
+        now = await now_ms(store)
+        await store.redis.zadd(keys.gaps(0), {f"{now - 170_000}-{now}": now})
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+
+
+@pytest.mark.parametrize("meanwhile", ["a heartbeat", "an edit", "a gap"])
+async def test_a_verdict_on_what_has_changed_kills_nobody(store: Store, meanwhile: str) -> None:
+    """What a watchdog judged is compared with what is there now; if it differs the schedule is judged again."""
+    monitor_id, gen, seen = await judged_long_ago(store)
+    await change(store, monitor_id, meanwhile)
+    _, results = await scripts.declare(store.redis, 0, {monitor_id: f"{gen}:{seen}:0"})
+    assert results == [scripts.NEEDS_JUDGEMENT]
+    assert await deaths(store) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["a heartbeat", "an edit"])
+async def test_a_deadline_judged_from_what_has_changed_is_not_set(store: Store, meanwhile: str) -> None:
+    """The next look computes it from the newer state."""
+    monitor_id, gen, seen = await judged_long_ago(store)
+    await change(store, monitor_id, meanwhile)
+    assert not await scripts.rearm(
+        store, monitor_id, gen=gen, seen=seen, deadline=seen + 31_536_000_000, base=seen
+    )
+    assert await deadline_of(store, monitor_id) == 1

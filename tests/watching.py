@@ -1,0 +1,60 @@
+"""Watchdogs and a listening collector for a test, and what tests ask of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from waiting import wait_until
+
+from services.watchdog import service
+from shared import keys, monitors, scripts
+from shared.connection import Store
+from shared.monitors import NewMonitor
+from shared.settings import load
+
+
+async def beaten(store: Store, timeout: int = 50, **settings: object) -> str:
+    """A monitor that was just beaten; `timeout` in ms."""
+    monitor, _ = await monitors.create(store, NewMonitor(name="worker", timeout=timeout, **settings))  # type: ignore[arg-type]
+    target = scripts.monitor_keys(store, monitor.id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "ok")])
+    return monitor.id
+
+
+async def status(store: Store, monitor_id: str) -> str:
+    return (await monitors.get(store, monitor_id)).status
+
+
+async def deaths(store: Store) -> list[str]:
+    entries = await store.redis.xrange(keys.events(0))
+    return [fields["monitor"] for _, fields in entries if fields["type"] == "monitor.dead"]
+
+
+@asynccontextmanager
+async def listening(store: Store) -> AsyncIterator[None]:
+    """A collector that stamps all the while."""
+
+    async def keep() -> None:
+        while True:
+            await scripts.stamp(store.redis, 0, 10_000)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(keep())
+    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
+    yield
+    task.cancel()
+
+
+@asynccontextmanager
+async def running(store: Store, count: int = 1, **settings: object) -> AsyncIterator[None]:
+    """`count` watchdogs."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(service.run(store, load(**settings), stop)) for _ in range(count)]
+    yield
+    stop.set()
+    await asyncio.gather(*tasks)
+
+
+async def now_ms(store: Store) -> int:
+    seconds, micros = await store.redis.time()
+    return seconds * 1000 + micros // 1000
