@@ -30,6 +30,7 @@ NOTHING_DUE: Final = -1
 PUT_OFF: Final = -2
 NEEDS_JUDGEMENT: Final = -3
 DAMAGED: Final = -4
+UNHEARD: Final = -5
 
 STALE_AFTER_MS: Final = 1_000
 """A stamp older than this says that nobody listens: four missed stamps, and half of the gap that is credited."""
@@ -109,15 +110,30 @@ async def beat(redis: RedisClient, shard: int, beats: Sequence[Beat]) -> list[in
     return answers
 
 
-async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> int:
-    """Says that a collector listens; returns the gap in ms that this ended (0 for none).
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """What a stamp found: the gap in ms that it ended (0 for none), and the ms until the next deadline (None: none)."""
+
+    gap: int
+    following: int | None
+
+
+async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> Stamped:
+    """Says that a collector listens.
 
     A gap above `GAP_MS` is recorded; above `blind_after_ms` it also emits `system.blind` (None: never, so that of
     many shards one tells it). A clock that stepped back is marked for the watchdogs (`rewind`).
     """
     told = "" if blind_after_ms is None else blind_after_ms
-    key_names = [keys.ingest(shard), keys.gaps(shard), keys.events(shard), keys.stepped(shard)]
-    return int(await run(redis, "stamp", key_names, [GAP_MS, told]))
+    key_names = [
+        keys.ingest(shard),
+        keys.gaps(shard),
+        keys.events(shard),
+        keys.stepped(shard),
+        keys.deadlines(shard),
+    ]
+    gap, following = await run(redis, "stamp", key_names, [GAP_MS, told])
+    return Stamped(int(gap), int(following) if following else None)
 
 
 async def rewind(redis: RedisClient, shard: int, ids: Sequence[str], *, forget: str = "") -> int:

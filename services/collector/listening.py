@@ -1,4 +1,8 @@
-"""Says every quarter of a second that a collector listens, so that watchdogs can tell silence from our blindness."""
+"""Says that a collector listens, so that watchdogs can tell silence from our blindness.
+
+A silence counts only up to the newest stamp. So a collector stamps right after each deadline, which the watchdog waits
+for, and every quarter of a second when none is near.
+"""
 
 import asyncio
 
@@ -12,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 STAMP_EVERY = 0.25
 """Seconds: four stamps may be late before watchdogs hold still (`scripts.STALE_AFTER_MS`)."""
+STAMP_AGAIN = 0.01
+"""Seconds between stamps at least: deadlines may follow each other without end."""
 
 
 class Listening:
@@ -56,13 +62,18 @@ async def keep_stamping(store: Store, settings: Settings) -> None:
 
 async def _stamp(store: Store, shard: int, blind_after: int | None) -> None:
     while True:
+        pause = STAMP_EVERY
         try:
-            gap = await scripts.stamp(store.redis, shard, blind_after)
+            stamped = await scripts.stamp(store.redis, shard, blind_after)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next stamp is the remedy
             metrics.count_redis_error(error)
             log.warning("cannot stamp that the collector listens", shard=shard, error=str(error))
         else:
-            if gap:
-                metrics.BLIND_SECONDS.inc(gap / 1000 if shard == 0 else 0)
-                log.warning("nobody listened for a while; deadlines are credited", shard=shard, gap_ms=gap)
-        await asyncio.sleep(STAMP_EVERY)
+            if stamped.gap:
+                metrics.BLIND_SECONDS.inc(stamped.gap / 1000 if shard == 0 else 0)
+                log.warning(
+                    "nobody listened for a while; deadlines are credited", shard=shard, gap_ms=stamped.gap
+                )
+            if stamped.following is not None:
+                pause = min(STAMP_EVERY, max(STAMP_AGAIN, (stamped.following + 1) / 1000))
+        await asyncio.sleep(pause)

@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from services.watchdog.transitions import declare
+from services.watchdog.transitions import UNHEARD_PAUSE, declare
 from shared import metrics, scripts
 from shared.connection import Store
 
@@ -43,7 +43,9 @@ async def step(store: Store, shard: int, longest_sleep: float) -> float:
             return 0
     if due.stale or due.following is None:
         return longest_sleep
-    return min(longest_sleep, max(0.001, (due.following - due.now) / 1000 + 0.001))
+    if due.following <= due.now:
+        return min(longest_sleep, UNHEARD_PAUSE)
+    return min(longest_sleep, (due.following - due.now) / 1000 + 0.001)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The one place where silence becomes a transition."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,9 @@ Finder = Literal["hint", "sweep"]
 BATCH = 64
 """Deaths declared in one script call: about 3 ms of Redis' time, so that heartbeats pass in between."""
 
+UNHEARD_PAUSE = 0.005
+"""Seconds until a deadline is looked at again that passed after the collectors' newest stamp."""
+
 PUT_OFF_MS = 60_000
 """A monitor that cannot be judged is looked at again after this, as in `declare.lua`."""
 
@@ -33,22 +37,34 @@ class Rearm:
 async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sweep") -> int:
     """Declares dead whichever of `ids` are past their deadline; returns how many were.
 
-    1. One script call per batch checks each deadline again, credits gaps, and declares the rest dead.
+    1. One script call per batch checks each deadline again, credits gaps, and declares the rest dead. A deadline that
+       the collectors' stamp has not reached yet is waited for: a stamp follows each deadline at once.
     2. Monitors with a cron schedule come back for judgement: the script knows no cron.
     3. Each of those is re-armed by compare-and-set, or declared in a second call that names the state judged.
     """
     dead = 0
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        now, results = await scripts.declare(store.redis, shard, dict.fromkeys(batch, ""))
-        dead += _count(results, by)
-        found = list(zip(batch, results, strict=False))
-        pending = [monitor_id for monitor_id, result in found if result == scripts.NEEDS_JUDGEMENT]
-        for monitor_id in [one for one, result in found if result == scripts.DAMAGED]:
+        now, results = await _declare_heard(store, shard, batch)
+        dead += _count(list(results.values()), by)
+        pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
+        for monitor_id in [one for one, result in results.items() if result == scripts.DAMAGED]:
             log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
         if pending:
             dead += await _judge_schedules(store, shard, pending, now, by)
     return dead
+
+
+async def _declare_heard(store: Store, shard: int, ids: Sequence[str]) -> tuple[int, dict[str, int]]:
+    """Redis time in ms and the script's answer for each; none for those whose stamp went stale meanwhile."""
+    answers: dict[str, int] = {}
+    while True:
+        now, results = await scripts.declare(store.redis, shard, dict.fromkeys(ids, ""))
+        answers |= zip(ids, results, strict=False)
+        ids = [one for one, result in zip(ids, results, strict=False) if result == scripts.UNHEARD]
+        if not ids:
+            return now, answers
+        await asyncio.sleep(UNHEARD_PAUSE)
 
 
 def _count(results: Sequence[int], by: Finder) -> int:

@@ -3,12 +3,14 @@
 -- ARGV  1 the stamp is stale after this many ms; then two per item: monitor id, verdict ('' none yet, else
 --       <gen>:<seen>:<end of the newest gap> as seen by the watchdog that judged a cron schedule)
 -- Returns {now, [per item: the lag in ms of a death, or -1 nothing to do, -2 put off by a gap, -3 a cron schedule
---         has to be judged, -4 its record is broken: put off, so that it holds up nobody]}; while the stamp is stale {now, []}
+--         has to be judged, -4 its record is broken: put off, so that it holds up nobody, -5 nobody has said yet
+--         that we listened up to its deadline]}; while the stamp is stale {now, []}
 -- Emits monitor.dead
 --@include clock
 --@include monitor
 --@include transition
-if math.abs(now - (tonumber(redis.call('GET', KEYS[5])) or 0)) > tonumber(ARGV[1]) then return {now, {}} end
+local heard = tonumber(redis.call('GET', KEYS[5])) or 0
+if math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
 local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
 
@@ -30,6 +32,7 @@ end
 local function judge(k, id, verdict)
   local deadline = tonumber(redis.call('ZSCORE', KEYS[1], id))
   if not deadline or deadline > now then return -1 end
+  if deadline > heard then return -5 end
   local m = read(k.monitor)
   if not m then
     redis.call('ZREM', KEYS[1], id)
@@ -40,7 +43,7 @@ local function judge(k, id, verdict)
     if verdict ~= m.gen .. ':' .. string.format('%d', m.seen) .. ':' .. newest then return -3 end
   else
     local later, base = credit(m, deadline)
-    if later > now then
+    if later > heard then
       arm(KEYS[1], k.pulse, id, later)
       redis.call('HSET', k.monitor, 'base', base)
       return -2

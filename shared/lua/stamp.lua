@@ -1,7 +1,7 @@
 -- Collectors say "we are listening"; a silence among them is recorded before the old stamp is overwritten.
--- KEYS  1 ingest, 2 gaps, 3 events, 4 stepped
+-- KEYS  1 ingest, 2 gaps, 3 events, 4 stepped, 5 deadlines
 -- ARGV  1 a gap, or a step of the clock, counts above this many ms, 2 a gap is told above this many ms ('' never: another shard tells it)
--- Returns the length of the gap in ms, 0 for none
+-- Returns {the length of the gap in ms or 0 for none, the ms until the next deadline or ''}
 -- Emits system.blind
 --@include clock
 local last = tonumber(redis.call('GET', KEYS[1]))
@@ -25,4 +25,5 @@ if last and last > now then -- the clock stepped back: a gap that ends ahead wou
   end
 end
 redis.call('SET', KEYS[1], string.format('%d', now))
-return gap
+local first = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. string.format('%d', now), '(inf', 'WITHSCORES', 'LIMIT', 0, 1)
+return {gap, first[2] and string.format('%d', math.ceil(first[2] - now)) or ''}
