@@ -37,13 +37,15 @@ class Limits:
 
     A silence that lasted `found_within` beyond its deadline must have been found. A duplicate is excused by a fault of
     the process that delivers when the earlier copy came at most `record_within` before it or `reach_within` after it
-    began.
+    began. Blindness is noticed `stale_after` after the last stamp; a death before that is as good as any, one after it
+    is not.
     """
 
     found_within: float = 5_000.0
     record_within: float = 2_000.0
     reach_within: float = 500.0
     late: float = LATE
+    stale_after: float = 1_000.0
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class Verdict:
     unfinished: list[str] = field(default_factory=list)
     excused: int = 0
     """Duplicates that a fault between sending and recording explains."""
+    regrouped: int = 0
+    """Excused duplicates of which one copy at least was in a digest: that is a message of its own, with its own id."""
     other_ids: list[str] = field(default_factory=list)
     """Duplicates that came under another id than the first copy."""
     transitions: int = 0
@@ -98,7 +102,7 @@ def judge(facts: Facts, limits: Limits = Limits()) -> Verdict:
         timeline = Timeline(events)
         _beats(requests, timeline, verdict)
         _causes(requests, events, verdict, limits)
-        _deaths(requests, events, facts.gaps, verdict)
+        _deaths(requests, events, facts.gaps, verdict, limits)
         _silences(requests, events, timeline, facts, verdict, limits)
     return verdict
 
@@ -229,7 +233,9 @@ def _duplicates(pair: tuple[str, str], copies: list[Receipt], excuses: Excuses, 
             verdict.excused += 1
         else:
             verdict.deliveries.duplicated.append(" ".join(pair))
-        if first.message != second.message:
+        if first.message != second.message and "digest" in (first.type, second.type):
+            verdict.regrouped += 1
+        elif first.message != second.message:
             verdict.other_ids.append(f"{' '.join(pair)}: {first.message}, then {second.message}")
 
 
@@ -308,6 +314,7 @@ def _deaths(
     events: Sequence[StreamEvent],
     gaps: Sequence[tuple[int, int]],
     verdict: Verdict,
+    limits: Limits,
 ) -> None:
     """Nobody dies within timeout + grace of a heartbeat that was acknowledged before; how late the others are found."""
     beats = [r for r in requests if r.kind == "beat" and r.outcome == "acknowledged"]
@@ -321,12 +328,17 @@ def _deaths(
         if not before:
             continue
         last = beats[before - 1]
-        if event.at < credited(last.started, allowed, gaps) - TICK:
+        known = [gap for gap in gaps if gap[1] <= event.at]
+        blind = any(start + limits.stale_after + TICK < event.at < end - TICK for start, end in gaps)
+        if blind or event.at < credited(last.started, allowed, known) - TICK:
             late = event.at - last.started
-            verdict.false_deaths.append(f"{event.id}: {late:.0f} ms after a heartbeat, allowed {allowed}")
+            words = ", while nobody listened" if blind else ""
+            verdict.false_deaths.append(
+                f"{event.id}: {late:.0f} ms after a heartbeat, allowed {allowed}{words}"
+            )
         others = any(last.started < request.started <= event.at for request in requests)
         if not others:  # else another request may have moved the deadline
-            verdict.lags.append(max(0.0, event.at - credited(last.ended, allowed, gaps)))
+            verdict.lags.append(max(0.0, event.at - credited(last.ended, allowed, known)))
 
 
 def credited(beat: float, allowed: float, gaps: Sequence[tuple[int, int]]) -> float:

@@ -52,7 +52,8 @@ def _notes(verdict: Verdict, score: Score) -> None:
         )
     score.notes.append(
         f"Deliveries: {verdict.deliveries.acknowledged:,} due, {verdict.excused} duplicates by a fault between send "
-        f"and record, {verdict.dead_letters} dead letters."
+        f"and record ({verdict.regrouped} of them with a digest as the one or the other copy), "
+        f"{verdict.dead_letters} dead letters."
     )
     if verdict.lags:
         score.notes.append(

@@ -73,6 +73,7 @@ class Workload:
         self._rng = rng
         self._seed = rng.randrange(1 << 30)
         self._sent = 0
+        self._turn = 0
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -164,13 +165,18 @@ class Workload:
             refused = answer is not None and answer.outcome != "acknowledged"
             await self.pause(AFTER_REFUSAL if refused else load.every * rng.uniform(0.5, 1.5))
 
+    def _collector(self) -> str:
+        """One of the collectors; another one after each that did not answer, as behind a load balancer."""
+        urls = self._world.urls("collector")
+        return urls[self._turn % len(urls)]
+
     async def _beat(self, one: Driven) -> Answer:
         (status,) = one.rng.choices(STATUSES, self.load.statuses)
         return await self.beat(one, status)
 
     async def beat(self, one: Driven, status: str) -> Answer:
         """One heartbeat; the message is always the same, so that a repeated error is no news."""
-        url = f"{self._world.url('collector')}/api/heartbeat/{one.token}"
+        url = f"{self._collector()}/api/heartbeat/{one.token}"
         return await self._send("beat", one.id, status, "POST", url, {"status": status})
 
     async def _fall_silent(self, one: Driven) -> None:
@@ -209,7 +215,7 @@ class Workload:
         rng = random.Random(name)
         document = {"id": name, "type": rng.choice(EVENT_TYPES), "payload": {"n": rng.randrange(1 << 80)}}
         for _ in range(10):
-            url = f"{self._world.url('collector')}/events"
+            url = f"{self._collector()}/events"
             answer = await self._send("event", "", name, "POST", url, document)
             if answer.outcome == "acknowledged" or rng.random() >= self.load.retries:
                 return
@@ -219,6 +225,8 @@ class Workload:
         self, kind: Kind, monitor: str, what: str, method: str, url: str, document: Any = None
     ) -> Answer:
         answer = await self.client.send(method, url, document)
+        if answer.status == 0:
+            self._turn += 1
         self._history.request(
             Request(kind, monitor, what, answer.started, answer.ended, answer.outcome, answer.status)
         )

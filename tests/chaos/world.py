@@ -105,6 +105,11 @@ class World:
         """Where an HTTP service listens; the port is chosen once."""
         return f"http://127.0.0.1:{self.ports.setdefault(service, free_port())}"
 
+    def urls(self, service: str) -> list[str]:
+        """Where the replicas of an HTTP service listen that were ever started."""
+        ports = [port for name, port in self.ports.items() if name.partition("#")[0] == service]
+        return [f"http://127.0.0.1:{port}" for port in ports]
+
     def log(self, name: str) -> Path:
         """Where a process writes what it has to say, over all its lives."""
         return self.folder / f"{name.replace('#', '-')}.log"

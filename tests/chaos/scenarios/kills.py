@@ -1,0 +1,103 @@
+"""Kill -9 of every service, again and again, at random and at named points, while the load goes on.
+
+Each service has a killer of its own, so that several are down at once now and then. Every second kill happens at a
+point of `chaos.points`, in turn; the others whenever the draw says.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Final
+
+from chaos import checker, points, rows
+from chaos.history import now_ms
+from chaos.rig import FALLEN_SILENT, USUAL, Rig, rig
+from chaos.score import Context, Score
+from chaos.workload import Load
+
+NAME: Final = "kills"
+PROMISE: Final = "no change is lost or doubled, whatever process dies"
+WEIGHT: Final = 3.0
+LEAST: Final = 45.0
+FULL: Final = 1_150.0
+
+KILLED: Final = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker")
+SETTLE: Final = 25.0
+"""Seconds at the end that belong to the drain: claims of the last victim are taken back after some 10 s."""
+UPTIME: Final = (0.3, 3.0)
+"""Seconds that a process is let alone after it is ready."""
+POINT_WITHIN: Final = 6.0
+"""Seconds within which a process has to come by its point; one that does not is killed like the others."""
+
+LOAD: Final = Load(monitors=150, every=0.8, timeout=(1.0, 2.5), silences=0.04, events=10.0, channels=24)
+
+
+@dataclass(slots=True)
+class Toll:
+    """What was killed: the kills of each service, and those that happened at a named point."""
+
+    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KILLED, 0))
+    at_points: dict[str, int] = field(default_factory=dict)
+
+
+async def run(context: Context) -> Score:
+    """Kills for most of the budget, lets everything drain, and judges."""
+    wanted = context.count(200, least=3)
+    async with rig(context, LOAD, names=(*USUAL, "collector#2")) as up:
+        toll = Toll()
+        up.workload.begin()
+        until = now_ms() + 1000 * (context.budget - SETTLE)
+        killers = [
+            _kill_again_and_again(
+                up, service, wanted, until, toll, random.Random(f"{context.seed}:{service}")
+            )
+            for service in KILLED
+        ]
+        await asyncio.gather(*killers)
+        await up.workload.end()
+        facts = await up.settle()
+        verdict = checker.judge(facts, checker.Limits(found_within=1000 * (FALLEN_SILENT - 1)))
+        score = Score()
+        for service, count in toll.kills.items():
+            goal = f"≥ {wanted}" if context.scale >= 1 else "published"
+            held = count >= wanted or context.scale < 1
+            score.rows.append(score.row(PROMISE, f"kill -9 of {service}", f"{count}", count, goal, held))
+        enough = verdict.transitions >= 50_000 or context.scale < 1
+        goal = "≥ 50,000" if context.scale >= 1 else "published"
+        score.rows.append(
+            score.row(PROMISE, "transitions", f"{verdict.transitions:,}", verdict.transitions, goal, enough)
+        )
+        rows.tell(verdict, score)
+        processes = sum(toll.kills.values())
+        score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), processes)
+        score.notes.append(
+            "Kills at points: " + ", ".join(f"{p} {n}" for p, n in sorted(toll.at_points.items()))
+        )
+        return score
+
+
+async def _kill_again_and_again(
+    up: Rig, service: str, wanted: int, until: float, toll: Toll, rng: random.Random
+) -> None:
+    """Kills one service `wanted` times or until the time is over; it runs at the end."""
+    places = cycle(points.POINTS.get(service, ()) or ("",))
+    for turn in range(wanted):
+        # Two collectors are killed in turn, so that the load goes on as it does behind a load balancer.
+        name = "collector#2" if service == "collector" and turn // 2 % 2 else service
+        at_point = next(places) if turn % 2 and service in points.POINTS else ""
+        uptime = rng.uniform(*UPTIME)
+        if now_ms() > until:
+            return
+        if at_point:
+            await up.world.restart(name, point=f"{at_point}#{rng.randint(1, 20)}")
+            if await up.world.died(name, POINT_WITHIN):
+                label = f"{service} {at_point}"
+                toll.at_points[label] = toll.at_points.get(label, 0) + 1
+                toll.kills[service] += 1
+                await up.world.start(name)
+                continue
+        else:
+            await asyncio.sleep(uptime)
+        toll.kills[service] += 1
+        await up.world.restart(name)
