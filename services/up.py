@@ -126,6 +126,7 @@ class Group:
             "PULSE_REDIS_URL": self.settings.redis_url,
             "PULSE_SECRET_KEY_FILE": str(key_file),
             "PULSE_PUBLIC_URL": self.settings.public_url or self.screen.for_links,
+            "PULSE_COLLECTOR_URL": self.screen.url,
             "PULSE_METRICS_PORT": "0",
             MULTIPROCESS: str(self.folder.metrics),
             "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),

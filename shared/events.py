@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from shared import keys, patterns, scripts
+from shared import keys, patterns, scripts, synthetic
 from shared.connection import Store
 
 OWN_PREFIXES = ("monitor.", "webhook.", "delivery.", "system.")
@@ -70,6 +70,11 @@ class Event:
     def about(self) -> str | None:
         """The target (`channel:3`) that this event is about and must never go to: no loops."""
         return self.fields.get("about") or None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is the self-ping's: it passes through the stream and is nobody's news."""
+        return self.fields.get("monitor") == synthetic.MONITOR
 
     @property
     def timestamp(self) -> str:

@@ -49,6 +49,8 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{c}:session:<hash>` | string | 7 days | shared | a session of the pages: the token it stands for |
 | `mp:{c}:wrong:<hash>` | string | 1 min | admin | wrong tokens at the sign-in, by address |
 | `mp:{c}:pages` | hash | - | admin | slug of a public status page → JSON |
+| `mp:{c}:selfping` | string | 1 day | notifier | ms at which the outside was last told that all is well |
+| `mp:{c}:selfping:turn` | string | until the next round | notifier | a round of the self-ping was begun |
 | `mp:{c}:processes` | hash | - | shared | process → JSON of when it was last seen; dropped after a day |
 """
 
@@ -178,6 +180,8 @@ TELEMETRY = "mp:{c}:telemetry"
 TELEMETRY_PRUNED = "mp:{c}:telemetry:pruned"
 STATUS_PAGES = "mp:{c}:pages"
 PROCESSES = "mp:{c}:processes"
+SELF_PING = "mp:{c}:selfping"
+SELF_PING_TURN = "mp:{c}:selfping:turn"
 
 
 def worker(worker_id: str) -> str:

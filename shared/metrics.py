@@ -25,7 +25,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Group = Literal["notifier", "webhooks"]
 """A consumer group of the event stream; its arq queue is named alike."""
-Kind = Literal["telegram", "email", "apprise", "channel_webhook", "webhook"]
+Kind = Literal["telegram", "email", "apprise", "channel_webhook", "self_ping", "webhook"]
 """Where a delivery goes: a channel, by its type (`channel_webhook` is one of type webhook), or a webhook."""
 
 # --- collector ---
@@ -79,7 +79,8 @@ DETECTIONS: Final = Counter(
 )
 LAST_SWEEP: Final = Gauge(
     "mishpulse_last_sweep_timestamp_seconds",
-    "When a sweep last ended (Unix time); time() minus this is the sweep's age",
+    "When a shard was last swept (Unix time); time() minus this is the sweep's age",
+    ["shard"],
     multiprocess_mode="livemax",
 )
 INGEST_STALE: Final = Gauge(
@@ -93,18 +94,18 @@ MONITORS: Final = Gauge("mishpulse_monitors", "Monitors in the ledger", multipro
 
 STREAM_LAG: Final = Gauge(
     "mishpulse_stream_lag",
-    "Events that a consumer group has not read yet: notifier or webhooks",
-    ["group"],
+    "Events of a shard that a consumer group has not read yet: notifier or webhooks",
+    ["group", "shard"],
     multiprocess_mode="livemax",
 )
 STREAM_PENDING: Final = Gauge(
     "mishpulse_stream_pending",
-    "Events that a consumer group has read but not acknowledged",
-    ["group"],
+    "Events of a shard that a consumer group has read but not acknowledged",
+    ["group", "shard"],
     multiprocess_mode="livemax",
 )
 STREAM_LENGTH: Final = Gauge(
-    "mishpulse_stream_length", "Events kept in the stream", multiprocess_mode="livemax"
+    "mishpulse_stream_length", "Events kept in a shard's stream", ["shard"], multiprocess_mode="livemax"
 )
 EVENTS_READ: Final = Counter(
     "mishpulse_events_read", "Events that a consumer group has handled and acknowledged", ["group"]
@@ -153,6 +154,20 @@ OLDEST_UNDELIVERED: Final = Gauge(
     "mishpulse_oldest_undelivered_seconds",
     "How long the delivery that waits longest has been due; 0 when none is",
     ["group"],
+    multiprocess_mode="livemax",
+)
+
+# --- self-ping ---
+
+SELF_PINGS: Final = Counter(
+    "mishpulse_self_pings",
+    "Rounds of the self-ping by how they ended: beaten, late (through, but not in time), untold (the outside did not "
+    "take it) or refused (the collector took no heartbeat); one that came to no end is in none",
+    ["result"],
+)
+LAST_SELF_PING: Final = Gauge(
+    "mishpulse_last_self_ping_timestamp_seconds",
+    "When the outside was last told that all is well, or since when it is to be told (Unix time); 0 if it is not",
     multiprocess_mode="livemax",
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared import directory, keys, scripts
+from shared import directory, keys, scripts, synthetic
 from shared.auth import hash_token
 from shared.connection import Store
 from shared.errors import NotFound
@@ -81,10 +81,10 @@ async def find_by_slug(store: Store, slug: str) -> list[str]:
 
 
 async def get(store: Store, monitor_id: str) -> Monitor:
-    """One monitor; NotFound when there is none of this id."""
+    """One monitor; NotFound when there is none of this id, or when it is the self-ping's."""
     key = keys.monitor(store.shard_of(monitor_id), monitor_id)
     fields: dict[str, str] = await store.redis.hgetall(key)  # type: ignore[misc]
-    if "status" not in fields:
+    if "status" not in fields or monitor_id == synthetic.MONITOR:
         raise NotFound(f"there is no monitor {monitor_id}")
     return from_hash(monitor_id, fields)
 
@@ -149,7 +149,17 @@ async def all_ids(store: Store) -> list[str]:
             found.update(monitor_id for monitor_id, _ in chunk)
             if not cursor:
                 break
-    return sorted(found)
+    return sorted(found - {synthetic.MONITOR})
+
+
+async def count(store: Store) -> int:
+    """How many monitors there are."""
+    total = 0
+    for shard in range(store.shards):
+        key = keys.deadlines(shard)
+        total += await store.redis.zcard(key)
+        total -= await store.redis.zscore(key, synthetic.MONITOR) is not None
+    return total
 
 
 async def pages(store: Store) -> AsyncIterator[list[Monitor]]:

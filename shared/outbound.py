@@ -61,7 +61,7 @@ _refused: contextvars.ContextVar[list[str]] = contextvars.ContextVar("refused")
 
 
 class Sender:
-    """Sends POST requests; one per process, used by any number of tasks at once, closed at the end.
+    """Sends requests; one per process, used by any number of tasks at once, closed at the end.
 
     `allowed` are the exceptions of PULSE_ALLOW_PRIVATE_TARGETS; `deadline` in seconds for each request. Must
     be made and closed in a running event loop.
@@ -113,13 +113,20 @@ class Sender:
         Raises DeliveryError with a label of the closed set when there is no answer: permanent only for a URL
         that no request can be made to. The message names the host at most: paths and queries carry secrets.
         """
+        return await self._request("POST", url, body, headers)
+
+    async def get(self, url: str) -> Reply:
+        """Asks for `url` and returns the answer; otherwise as `post`."""
+        return await self._request("GET", url, None, {})
+
+    async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         address = _address(url)
         host = address.host or ""
         refused: list[str] = []
         _refused.set(refused)
         try:
             async with asyncio.timeout(self.deadline):
-                return await self._exchange(address, body, headers)
+                return await self._exchange(method, address, body, headers)
         except TimeoutError:
             raise DeliveryError(
                 f"No complete answer from {host} within {self.deadline:g} s.", label="timeout"
@@ -154,8 +161,10 @@ class Sender:
             error = failure
         raise _failure(error, host, refused)
 
-    async def _exchange(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Reply:
-        request = self._session.post(url, data=body, headers={**OURS, **headers}, allow_redirects=False)
+    async def _exchange(self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        request = self._session.request(
+            method, url, data=body, headers={**OURS, **headers}, allow_redirects=False
+        )
         async with request as response:
             text = await _beginning(response.content)
             wait = parse_retry_after(response.headers.get("Retry-After", ""), time.time())

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared import addresses
 from shared.errors import ConfigError
+from shared.targets import check_url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 List = Annotated[tuple[str, ...], NoDecode]
@@ -79,8 +80,15 @@ class Settings(BaseSettings):
     )
     secret_key_file: str = Field(default="", description="file with that key; made on first start")
 
+    self_ping_url: str = Field(
+        default="", description="asked by GET when a synthetic monitor went all the way; empty: no self-ping"
+    )
+    self_ping_interval: float = Field(
+        default=30, ge=3, le=3600, description="from one such round to the next"
+    )
+
     collector_url: str = Field(
-        default="http://127.0.0.1:8001", description="where the pages reach the collector"
+        default="http://127.0.0.1:8001", description="where the pages and the self-ping reach the collector"
     )
     webhooks_url: str = Field(default="http://127.0.0.1:8002", description="where they reach the webhooks")
 
@@ -122,6 +130,11 @@ class Settings(BaseSettings):
         if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
             raise ValueError("must be an http:// or https:// URL")
         return value.rstrip("/")
+
+    @field_validator("self_ping_url")
+    @classmethod
+    def _outside(cls, value: str) -> str:
+        return check_url(value) if value else value
 
     @field_validator("log_level")
     @classmethod

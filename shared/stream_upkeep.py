@@ -60,8 +60,8 @@ async def measure(store: Store, shard: int, group: str) -> None:
     pipe.xlen(key)
     pipe.xinfo_groups(key)
     length, groups = await pipe.execute()
-    metrics.STREAM_LENGTH.set(length)
+    metrics.STREAM_LENGTH.labels(shard).set(length)
     for found in groups:
         if found["name"] == group:
-            metrics.STREAM_PENDING.labels(group).set(found["pending"])
-            metrics.STREAM_LAG.labels(group).set(found.get("lag") or 0)
+            metrics.STREAM_PENDING.labels(group, shard).set(found["pending"])
+            metrics.STREAM_LAG.labels(group, shard).set(found.get("lag") or 0)

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from services.admin import past
 from services.admin.activity import targets
 from services.admin.shapes import Time
-from shared import keys, presence
+from shared import keys, monitors, presence
 from shared.connection import Store
 from shared.events import iso
 from shared.version import version
@@ -99,7 +99,7 @@ async def get_system(store: StoreDep) -> SystemOut:
     return SystemOut(
         version=version(),
         shards=store.shards,
-        monitors=sum([await store.redis.zcard(keys.deadlines(shard)) for shard in shards]),
+        monitors=await monitors.count(store),
         listening_at=iso(max((int(stamp) for stamp in stamps if stamp), default=None)),
         server=await _server(store),
         processes=[_process(one, now) for one in await presence.processes(store, now)],

@@ -65,6 +65,7 @@ async def _redis(redis: RedisClient, settings: Settings) -> list[Finding]:
         stored: dict[str, str] = await redis.hgetall(keys.SCHEMA)  # type: ignore[misc]
         seconds, micros = await redis.time()
         stamp = await redis.get(keys.ingest(0))
+        told = await redis.get(keys.SELF_PING)
     except (RedisError, *UNAVAILABLE) as error:
         why = logs.clean(str(error)) or type(error).__name__
         return [
@@ -78,6 +79,11 @@ async def _redis(redis: RedisClient, settings: Settings) -> list[Finding]:
         *found,
         findings.data(stored, settings.shards),
         findings.listening(now - int(stamp) / 1000 if stamp else None),
+        findings.self_ping(
+            now - int(told) / 1000 if told else None,
+            2.5 * settings.self_ping_interval,
+            wanted=bool(settings.self_ping_url),
+        ),
     ]
 
 

@@ -132,3 +132,16 @@ def listening(age: float | None) -> Finding:
         mend = "start `mishpulse up` or a collector: nobody is declared dead meanwhile"
         return Finding("collector", "fail", f"none has listened for {age:.0f} s", mend)
     return Finding("collector", "ok", "listens")
+
+
+def self_ping(age: float | None, limit: float, *, wanted: bool) -> Finding:
+    """Whether the outside hears of us; `age` of the last time in seconds, `limit` when its alarm is due."""
+    if age is None:
+        if not wanted:
+            return Finding("self-ping", "ok", "not used")
+        return Finding("self-ping", "warn", "the outside was never told", "start a notifier, and see its log")
+    if age <= limit:
+        return Finding("self-ping", "ok", f"the outside was told {age:.0f} s ago")
+    verdict: Verdict = "fail" if wanted else "ok"
+    mend = "look for self_ping in the notifier's log: late, untold or refused; nothing there: a link is down"
+    return Finding("self-ping", verdict, f"the outside was last told {age:.0f} s ago", mend if wanted else "")

@@ -29,15 +29,23 @@ class Dispatcher:
     4. Hint the workers. Only then does the caller acknowledge the events.
     """
 
-    def __init__(self, store: Store, public_url: str, hint: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        public_url: str,
+        hint: Callable[[Sequence[str]], None],
+        beside: Mapping[int, Channel] | None = None,
+    ) -> None:
+        """`beside` are channels by id that nobody configured."""
         self._store = store
+        self._beside = beside or {}
         self._public_url = public_url
         self._hint = hint
         self._channels = Channels(store)
 
     async def handle(self, events: Sequence[Event]) -> None:
         """Writes the deliveries of `events`. Raises redis-py's errors; the same call again completes the rest."""
-        channels = await self._channels.current()
+        channels = {**await self._channels.current(), **self._beside}
         traits = await self._traits(events)
         planned = [
             self._delivery(event, telling.channel, traits.get(event.fields.get("name", ""), ""))
@@ -48,7 +56,7 @@ class Dispatcher:
             await deliveries.create(self._store, planned)
             self._hint(list(dict.fromkeys(item.target for item in planned)))
         for event in events:
-            if event.type in SEEN:
+            if event.type in SEEN and not event.synthetic:
                 SEEN[event.type].inc()
 
     def _delivery(self, event: Event, channel: Channel, trait: str) -> NewDelivery:

@@ -10,6 +10,8 @@ from services.notifier.channels import Letter, Outlets
 from services.notifier.digest import Member, compose_digest
 from services.notifier.message import test_note
 from services.notifier.note import Note
+from services.notifier.self_ping import SelfPing
+from shared import synthetic
 from shared.channels import TEST_EVENT, Channel, config_of
 from shared.channels_store import Channels
 from shared.connection import Store
@@ -27,13 +29,16 @@ LABELS = {"webhook": "channel_webhook"}
 class Postman:
     """Sends letters: one for a delivery, or one digest for all its members."""
 
-    def __init__(self, store: Store, box: SecretBox, outlets: Outlets) -> None:
+    def __init__(self, store: Store, box: SecretBox, outlets: Outlets, self_ping: SelfPing) -> None:
+        self._self_ping = self_ping
         self._channels = Channels(store)
         self._box = box
         self._outlets = outlets
 
     async def send(self, deliveries: Sequence[Delivery]) -> Outcome:
         """One attempt. Raises DeliveryError; permanent when the channel is gone, for no retry brings it back."""
+        if deliveries[0].target == synthetic.TARGET:
+            return await self._self_ping.arrived(deliveries)
         channel = (await self._channels.current()).get(number_of(deliveries[0].target))
         if channel is None:
             raise DeliveryError("The channel was deleted.", permanent=True, label="config")
@@ -51,6 +56,8 @@ class Postman:
 
     def label(self, target: str) -> str:
         """The kind of a target in metrics: its channel's type."""
+        if target == synthetic.TARGET:
+            return "self_ping"
         channel = self._channels.by_id.get(number_of(target))
         return LABELS.get(channel.type, channel.type) if channel else "channel_webhook"
 

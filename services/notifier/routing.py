@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from shared import synthetic
 from shared.channels import Channel
 from shared.patterns import matches
 
-Held = Literal["about_itself", "channel_muted", "monitor_muted", "not_its_event", "not_its_monitor"]
+Held = Literal[
+    "about_itself", "channel_muted", "monitor_muted", "not_its_event", "not_its_monitor", "synthetic"
+]
 
 
 class Happening(Protocol):
@@ -68,6 +71,12 @@ def _about_itself(event: Happening, channel: Channel) -> Held | None:
     return "about_itself" if event.about == channel.target else None
 
 
+def _synthetic(event: Happening, channel: Channel) -> Held | None:
+    """The self-ping's monitor and its channel have only each other."""
+    ours = event.fields.get("monitor") == synthetic.MONITOR
+    return None if ours == (channel.id == synthetic.CHANNEL) else "synthetic"
+
+
 def _chosen_event(event: Happening, channel: Channel) -> Held | None:
     return None if any(matches(pattern, event.type) for pattern in channel.events) else "not_its_event"
 
@@ -90,4 +99,4 @@ def _muted(event: Happening, channel: Channel) -> Held | None:
     return "monitor_muted" if until and int(until) > event.at else None
 
 
-RULES: tuple[Rule, ...] = (_about_itself, _chosen_event, _chosen_channel, _muted)
+RULES: tuple[Rule, ...] = (_about_itself, _synthetic, _chosen_event, _chosen_channel, _muted)

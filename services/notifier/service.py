@@ -10,6 +10,7 @@ from pathlib import Path
 from services.notifier.channels import Outlets
 from services.notifier.dispatch import Dispatcher
 from services.notifier.jobs import Postman
+from services.notifier.self_ping import SelfPing
 from shared import queue, streams
 from shared.connection import Store
 from shared.outbound import Sender
@@ -34,11 +35,14 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
         pending.add(task)
         task.add_done_callback(pending.discard)
 
-    dispatcher = Dispatcher(store, settings.public_url, hint)
     consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
     async with Sender(settings.allow_private_targets) as sender:
-        postman = Postman(store, box, Outlets(sender, settings.smtp_url, settings.smtp_from))
-        reading = asyncio.create_task(streams.consume(store, GROUP, consumer, dispatcher.handle))
+        self_ping = SelfPing(store, settings, sender)
+        dispatcher = Dispatcher(store, settings.public_url, hint, self_ping.channels)
+        postman = Postman(store, box, Outlets(sender, settings.smtp_url, settings.smtp_from), self_ping)
+        reading = asyncio.gather(
+            streams.consume(store, GROUP, consumer, dispatcher.handle), self_ping.keep_beginning()
+        )
         try:
             await queue.run_worker(
                 store,

@@ -7,7 +7,7 @@ import structlog
 from services.watchdog.expiry import listen
 from services.watchdog.rewinding import keep_rewinding
 from services.watchdog.sweep import sweep
-from shared import keys, metrics, stream_upkeep
+from shared import metrics, monitors, stream_upkeep
 from shared.connection import Store
 from shared.settings import Settings
 
@@ -31,15 +31,16 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
 async def keep_trimming(store: Store, stop: asyncio.Event) -> None:
     """Trims the event streams, and counts the monitors by the way, until `stop` is set."""
     while not stop.is_set():
-        monitors = 0
         for shard in range(store.shards):
             try:
                 await stream_upkeep.trim(store, shard)
-                monitors += await store.redis.zcard(keys.deadlines(shard))
             except Exception as error:  # noqa: BLE001 - trimming late is harmless, not trimming at all is not
                 metrics.count_redis_error(error)
                 log.warning("stream not trimmed", shard=shard, error=str(error))
-        metrics.MONITORS.set(monitors)
+        try:
+            metrics.MONITORS.set(await monitors.count(store))
+        except Exception as error:  # noqa: BLE001 - a figure less is harmless
+            metrics.count_redis_error(error)
         try:
             async with asyncio.timeout(TRIM_EVERY):
                 await stop.wait()

@@ -35,7 +35,7 @@ async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Ev
 async def step(store: Store, shard: int, longest_sleep: float) -> float:
     """One look at the ledger; returns how many seconds to sleep, 0 when more is due already."""
     due = await scripts.due(store.redis, shard, LIMIT)
-    metrics.LAST_SWEEP.set(time.time())
+    metrics.LAST_SWEEP.labels(shard).set(time.time())
     metrics.INGEST_STALE.set(due.stale)
     if due.ids:
         await declare(store, shard, due.ids)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import structlog
 
-from shared import keys, metrics, monitors, scripts
+from shared import keys, metrics, monitors, scripts, synthetic
 from shared.connection import Store
 from shared.model import Monitor, credited, next_run
 
@@ -46,7 +46,7 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
         now, results = await _declare_heard(store, shard, batch)
-        dead += _count(list(results.values()), by)
+        dead += _count(list(results.items()), by)
         pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
         for monitor_id in [one for one, result in results.items() if result == scripts.DAMAGED]:
             log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
@@ -67,12 +67,14 @@ async def _declare_heard(store: Store, shard: int, ids: Sequence[str]) -> tuple[
         await asyncio.sleep(UNHEARD_PAUSE)
 
 
-def _count(results: Sequence[int], by: Finder) -> int:
-    lags = [lag for lag in results if lag >= 0]
-    for lag in lags:
+def _count(found: Sequence[tuple[str, int]], by: Finder) -> int:
+    """How many died; the self-ping's death is no news, but its lag is the lag."""
+    lags = {monitor_id: lag for monitor_id, lag in found if lag >= 0}
+    for lag in lags.values():
         metrics.DETECTION_LAG.observe(lag / 1000)
-    DEATHS.inc(len(lags))
-    metrics.DETECTIONS.labels(by).inc(len(lags))
+    deaths = len(lags) - (synthetic.MONITOR in lags)
+    DEATHS.inc(deaths)
+    metrics.DETECTIONS.labels(by).inc(deaths)
     return len(lags)
 
 
@@ -101,7 +103,7 @@ async def _judge_schedules(store: Store, shard: int, ids: Sequence[str], now: in
     if not verdicts:
         return 0
     _, results = await scripts.declare(store.redis, shard, verdicts)
-    return _count(results, by)
+    return _count(list(zip(verdicts, results, strict=False)), by)
 
 
 def _judge_all(

@@ -54,7 +54,7 @@ class Dispatcher:
         """
         webhooks = await self._webhooks.current()
         items: list[NewDelivery] = []
-        for event in events:
+        for event in (one for one in events if not one.synthetic):
             for webhook in self._matching.of(webhooks, event):
                 items.append(NewDelivery(webhook.target, event.id, event.type, event.payload, event.at))
                 if len(items) >= SLICE:

@@ -17,8 +17,8 @@ STEP: Final = 500
 async def read(
     store: Store, shard: int, after: Position, *, up_to: Position | None = None, count: int = STEP
 ) -> tuple[list[Event], Position]:
-    """At most `count` events of a shard after a position, and the position after them; entries that are no events
-    are left out.
+    """At most `count` events of a shard after a position, and the position after them; entries that are no events, or
+    the self-ping's, are left out.
 
     The list is empty and the position unchanged at the end of the stream.
     """
@@ -27,9 +27,11 @@ async def read(
     events = []
     for entry_id, fields in entries:
         try:
-            events.append(parse(shard, entry_id, fields))
+            event = parse(shard, entry_id, fields)
         except (KeyError, ValueError):
             continue
+        if not event.synthetic:
+            events.append(event)
     return events, parse_id(entries[-1][0]) if entries else after
 
 

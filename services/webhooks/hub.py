@@ -135,7 +135,9 @@ class Hub:
         for entry_id, fields in entries:
             position = moved(position, shard, parse_id(entry_id))
             with contextlib.suppress(KeyError, ValueError):
-                told.append((parse(shard, entry_id, fields), position))
+                event = parse(shard, entry_id, fields)
+                if not event.synthetic:
+                    told.append((event, position))
         self._places[shard] = position[shard]
         groups = [(patterns, list(members)) for patterns, members in self._groups.items()]
         texts: dict[str, Message] = {}

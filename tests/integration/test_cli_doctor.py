@@ -148,6 +148,19 @@ async def test_mail_and_telegram_are_reached(pulse: Console) -> None:
         assert (mail.journal.received, telegram.journal.received) == ([], [])
 
 
+def test_an_outside_that_is_not_told(pulse: Console, well: Server) -> None:
+    """The self-ping came to an end a while ago."""
+    assert "not used" in pulse("doctor").out
+    pulse.environment["PULSE_SELF_PING_URL"] = "https://outside.example/abc"
+    assert verdicts(pulse.ok("doctor"))["self-ping"] == "warn"
+    with redis.Redis.from_url(well.url) as client:
+        client.set("mp:{c}:selfping", (client.time()[0] - 100) * 1000)
+    done = pulse("doctor")
+    assert (done.code, verdicts(done)["self-ping"]) == (1, "fail")
+    assert "last told 10" in done.out
+    assert "outside.example" not in done.out
+
+
 def test_mail_that_is_needed_and_not_set(pulse: Console) -> None:
     """A channel of type email without a server; a server that is not there."""
     pulse.ok("channels", "add", "mail", "--type", "email", "--set", "to=a@example.org")
@@ -176,6 +189,9 @@ def test_judgements_of_what_a_redis_says() -> None:
         "fail",
     ]
     assert [findings.listening(age).verdict for age in (None, 0.2, 60)] == ["warn", "ok", "fail"]
+    ages = (None, 30, 76)
+    assert [findings.self_ping(age, 75, wanted=True).verdict for age in ages] == ["warn", "ok", "fail"]
+    assert [findings.self_ping(age, 75, wanted=False).verdict for age in ages] == ["ok", "ok", "ok"]
 
 
 def test_doctor_changes_nothing(pulse: Console, well: Server) -> None:

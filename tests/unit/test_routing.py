@@ -9,6 +9,7 @@ from shared.channels import Channel
 from shared.events import Event
 
 OPS = Channel(3, "ops", "telegram", {})
+SELF_PING = Channel(0, "self-ping", "self_ping", {}, ("monitor.dead",))
 
 
 def event(kind: str = "monitor.dead", **fields: str) -> Event:
@@ -36,12 +37,24 @@ def event(kind: str = "monitor.dead", **fields: str) -> Event:
         (event("delivery.dead_letter", about="channel:4"), replace(OPS, events=("*",)), None),
         (event("delivery.dead_letter", about="webhook:3"), replace(OPS, events=("delivery.*",)), None),
         (event("system.blind"), replace(OPS, events=("system.blind",)), None),
+        (event(monitor="self-ping", channels="0"), OPS, "synthetic"),
+        (event(monitor="self-ping", channels="*"), replace(OPS, events=("*",)), "synthetic"),
+        (event(), SELF_PING, "synthetic"),
+        (event("system.blind"), SELF_PING, "synthetic"),
+        (event("monitor.recovered", monitor="self-ping", channels="0"), SELF_PING, "not_its_event"),
     ],
 )
 def test_who_is_told(happening, channel, why):
     """Each rule holds back with its word, or lets pass."""
     assert held_back(happening, channel) == why
     assert [telling.channel.id for telling in route(happening, [channel])] == ([] if why else [3])
+
+
+def test_the_self_ping_tells_its_channel_alone():
+    """However many others want everything."""
+    curious = replace(OPS, events=("*",))
+    told = route(event(monitor="self-ping", channels="0"), [OPS, curious, SELF_PING])
+    assert [telling.channel for telling in told] == [SELF_PING]
 
 
 def test_when_it_is_told():

@@ -66,7 +66,7 @@ local function transition(k, id, m, to, message, reason)
   local type = 'monitor.' .. to
   if was_bad and (to == 'alive' or to == 'warning') then type = 'monitor.recovered' end
   account(k.history, from, m.since, now)
-  if bad and incident == '' then
+  if bad and incident == '' and id ~= 'self-ping' then -- see shared/synthetic.py
     prune(k, id)
     incident = id .. '.' .. gen
     redis.call('HSET', k.history, 'i:' .. gen, string.format('%d', now) .. '||' .. to .. '|' .. reason)
