@@ -11,7 +11,7 @@ import pytest
 from servers import Server
 from waiting import wait_until
 
-from shared import deliveries, queue, retry, scheduler, workers
+from shared import claims, deliveries, keys, queue, retry, scheduler, workers
 from shared.connection import Store
 from shared.deliveries import Delivery, NewDelivery
 from shared.pump import Report
@@ -19,14 +19,16 @@ from shared.retry import Outcome
 
 
 class Sends:
-    """A sender that keeps what it was given."""
+    """A sender that keeps what it was given; each send takes `seconds`."""
 
-    def __init__(self, outcome: Outcome | None = None) -> None:
+    def __init__(self, outcome: Outcome | None = None, seconds: float = 0) -> None:
         self.sent: list[Delivery] = []
         self.outcome = outcome or Outcome(200)
+        self.seconds = seconds
 
     async def send(self, message: Sequence[Delivery]) -> Outcome:
         self.sent += message
+        await asyncio.sleep(self.seconds)
         return self.outcome
 
 
@@ -107,6 +109,20 @@ async def test_a_hint_alone_is_enough(store: Store, server: Server, no_reconcile
         await wait_until(lambda: len(sender.sent) == 2, "both were sent")
 
 
+async def test_a_leftover_of_a_killed_worker_blocks_no_hint(
+    store: Store, server: Server, no_reconciler: None
+) -> None:
+    """Its job and its in-progress key stay for minutes; the next hint about the same target is a job of its own."""
+    await hint(server.url, "webhook:1")
+    for job in await store.redis.keys("arq:job:*"):
+        await store.redis.set(job.replace("arq:job:", "arq:in-progress:"), "1", px=300_000)
+    sender = Sends()
+    async with working(store, server.url, sender):
+        await create(store, "webhook:1")
+        await hint(server.url, "webhook:1")
+        await wait_until(lambda: len(sender.sent) == 1, "it was sent")
+
+
 async def test_arqs_worker_is_started_again_for_as_long_as_it_takes(
     store: Store, server: Server, no_reconciler: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +145,18 @@ async def test_arqs_worker_is_started_again_for_as_long_as_it_takes(
             await hint(other.url, "webhook:1")
             await wait_until(lambda: len(sender.sent) == 1, "it was sent", timeout=10)
         other.stop()
+
+
+async def test_a_worker_that_ends_begins_nothing_more(store: Store, server: Server) -> None:
+    """Its places become free, its backlog is long: the rest is for others."""
+    sender = Sends(seconds=0.02)
+    async with working(store, server.url, sender):
+        events = [NewDelivery("webhook:1", f"e{i}", "a.b", "{}", 1) for i in range(5_000)]
+        await deliveries.create(store, events)
+        await wait_until(lambda: sender.sent, "it is at work")
+        begun = len(sender.sent)
+    assert len(sender.sent) - begun <= 2 * claims.IN_FLIGHT
+    assert await store.redis.zcard(keys.of_target(0, "inflight", "webhook:1")) == 0
 
 
 async def test_what_failed_together_does_not_come_back_together(store: Store, server: Server) -> None:
