@@ -1,27 +1,52 @@
 """Runs the measurements one after another: `make bench`, or `make bench ROW=ingest` for one.
 
-Each is a file beside this one that prints its table with the ratio, the goal and n. They want a quiet machine with two
-cores; every ratio is taken in one run, so that it holds on a slower machine too.
+Each row is a file beside this one that prints its table with the ratio, the goal and n. They want a quiet machine with
+two cores. The results go into `results/<date>.json`, and `docs/performance.md` is made anew from the newest of them.
 """
 
+import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import machine
+import page
+import report
+import results
+from rows import ROWS
+
 HERE = Path(__file__).parent
-ROWS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in {"__main__", "ground"})
+
+
+def run(row: str) -> bool:
+    """Runs one row and keeps what it found; False when it did not run to its end."""
+    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
+        out = Path(folder) / "out"
+        began, commit = results.now(), machine.commit()
+        done = subprocess.run(
+            [sys.executable, str(HERE / f"{row}.py")], env={**os.environ, report.OUT: str(out)}, check=False
+        )
+        if done.returncode or not out.exists():
+            return False
+        tables = [json.loads(line) for line in out.read_text().splitlines()]
+    results.add({"row": row, "at": began, "commit": commit, "tables": tables}, machine.describe())
+    page.write()
+    return True
 
 
 def main(wanted: list[str]) -> int:
     """0 when every row ran."""
-    unknown = set(wanted) - set(ROWS)
+    names = [row.name for row in ROWS]
+    unknown = set(wanted) - set(names)
     if unknown:
-        print(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+        print(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         return 2
     failed = []
-    for number, row in enumerate(wanted or ROWS, 1):
-        print(f"\n[{number}/{len(wanted or ROWS)}] {row}", flush=True)
-        if subprocess.run([sys.executable, str(HERE / f"{row}.py")], check=False).returncode:
+    for number, row in enumerate(wanted or names, 1):
+        print(f"\n[{number}/{len(wanted or names)}] {row}", flush=True)
+        if not run(row):
             failed.append(row)
     if failed:
         print(f"did not run to the end: {', '.join(failed)}")

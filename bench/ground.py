@@ -128,8 +128,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def listening(store: Store) -> None:
     """What a collector does for the watchdog, for ever: it says that somebody listens."""
     while True:
-        await scripts.stamp(store.redis, 0, None)
-        await asyncio.sleep(0.25)
+        stamped = await scripts.stamp(store.redis, 0, None)
+        until_next = 250 if stamped.following is None else stamped.following + 1
+        await asyncio.sleep(min(0.25, max(0.01, until_next / 1000)))
 
 
 async def make_durable(store: Store) -> None:
@@ -152,11 +153,3 @@ def cpu_seconds(pid: int) -> float:
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def table(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Prints what was measured."""
-    width = max(len(name) for name, _ in rows)
-    print(f"\n{title}")
-    for name, value in rows:
-        print(f"  {name:<{width}}  {value}")

@@ -2,138 +2,90 @@
 
     python bench/ingest.py [runs]
 
-Needs wrk. Goal (DESIGN 8): at least 0.60 of the bare app, with 64 keep-alive clients. Redis (append-only file,
-everysec) and wrk share the other core; their load is printed, for whoever is at its limit is what was measured.
+Goal: at least 0.60 of the bare app, with 64 keep-alive clients. The collector is the real process. Redis (append-only
+file, everysec) and wrk share the other core; their load is printed, for whoever is at its limit is what was measured.
 """
 
-import asyncio
-import os
-import re
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import uvicorn
-import uvloop
-from ground import process, table
-from servers import Server, binaries
-
-from services.collector.app import create_app
-from shared import monitors
-from shared.connection import connect
-from shared.monitors import NewMonitor
-from shared.schema import open_store
-from shared.settings import Settings
+from bare import bare, raw
+from ground import cpu_seconds, process, server_name, serving, settings_for
+from load import Load, beats, wrk
+from loading import fill
+from report import Measure, report
+from running import running
 
 CLIENTS = 64
 SECONDS = 4
-OPTIONS: dict[str, Any] = {
-    "loop": "uvloop",
-    "http": "httptools",
-    "access_log": False,
-    "log_level": "error",
-    "server_header": False,
-    "proxy_headers": False,
-}
-SCRIPT = """
-local n = 0
-request = function()
-  n = (n + 1) %% %d
-  return wrk.format("POST", "/api/heartbeat/token-" .. n, nil, '{"status": "ok"}')
-end
-"""
 
 
-async def bare_app(scope: Any, receive: Any, send: Any) -> None:
-    """What any ASGI app has to do at least: read the body, answer."""
-    if scope["type"] != "http":
-        return
-    await receive()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"16")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b'{"result": "ok"}'})
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run: what wrk saw, and the shares of a core that the server under it and Redis took."""
+
+    load: Load
+    cpu: float
+    redis: float
+
+    @property
+    def cost(self) -> float:
+        """CPU time per request in µs."""
+        return self.cpu / self.load.rate * 1e6
 
 
-async def serve(pipe: Any, app: Any, lifespan: str) -> None:
-    options = OPTIONS | {"http": getattr(app, "protocol", "httptools")}
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan=lifespan, **options))
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    pipe.send((server.servers[0].sockets[0].getsockname()[1], os.getpid()))
-    await task
+def taken(port: int, pid: int, redis_pid: int) -> Taken:
+    before, redis_before = cpu_seconds(pid), cpu_seconds(redis_pid)
+    load = wrk(port, beats(range(CLIENTS)), SECONDS, CLIENTS, core=1)
+    used, redis_used = cpu_seconds(pid) - before, cpu_seconds(redis_pid) - redis_before
+    return Taken(load, used / SECONDS, redis_used / SECONDS)
 
 
-def bare(pipe: Any) -> None:
-    os.sched_setaffinity(0, {0})
-    uvloop.run(serve(pipe, bare_app, "off"))
+def middle(runs: list[Taken], value: Callable[[Taken], float]) -> float:
+    return statistics.median(map(value, runs))
 
 
-def collector(pipe: Any, url: str) -> None:
-    os.sched_setaffinity(0, {0})
-
-    async def run() -> None:
-        store = await open_store(connect(url), 1)
-        for number in range(CLIENTS):
-            await monitors.create(store, NewMonitor(name=f"m{number}", token=f"token-{number}"))
-        await serve(pipe, create_app(store, Settings(redis_url=url, _env_file=None)), "on")
-
-    uvloop.run(run())
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def load(port: int, script: Path) -> float:
-    """Requests per second that wrk saw; fails on any answer but 200."""
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CLIENTS}", f"-d{SECONDS}", "-s", str(script)]
-    out = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
-    ).stdout
-    if "Non-2xx" in out or "Socket errors" in out:
-        sys.exit(out)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])  # type: ignore[index]
+def line(runs: list[Taken]) -> str:
+    return (
+        f"{middle(runs, lambda one: one.load.rate):,.0f}/s at {middle(runs, lambda one: one.cpu):.0%} of its core; "
+        f"on the other wrk {middle(runs, lambda one: one.load.cpu):.0%}, "
+        f"Redis {middle(runs, lambda one: one.redis):.0%}"
+    )
 
 
 def main(runs: int) -> None:
-    if not shutil.which("wrk"):
-        sys.exit("this row needs wrk (Debian's package wrk)")
-    name = os.environ.get("PULSE_BENCH_SERVER", "valkey")
-    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
-        script = Path(folder) / "beats.lua"
-        script.write_text(SCRIPT % CLIENTS)
-        server = Server(name, binaries()[name], Path(folder))
-        server.start("--appendonly", "yes", "--appendfsync", "everysec")
+    ceilings: list[Taken] = []
+    ours: list[Taken] = []
+    with process(raw) as (port, _):
+        most = wrk(port, beats(range(CLIENTS)), SECONDS, CLIENTS, core=1)
+    with serving(core=1) as server, process(bare) as (bare_port, bare_pid):
         assert server.process is not None
-        os.sched_setaffinity(server.process.pid, {1})
-        ratios, rows = [], []
-        with process(bare) as (bare_port, bare_pid), process(collector, server.url) as (port, pid):
-            load(bare_port, script), load(port, script)
-            for run in range(1, runs + 1):
-                before = cpu_seconds(bare_pid)
-                ceiling = load(bare_port, script)
-                bare_cpu = (cpu_seconds(bare_pid) - before) / SECONDS
-                before = cpu_seconds(pid)
-                redis_before = cpu_seconds(server.process.pid)
-                ours = load(port, script)
-                cpu = (cpu_seconds(pid) - before) / SECONDS
-                redis_cpu = (cpu_seconds(server.process.pid) - redis_before) / SECONDS
-                ratios.append((ours / ceiling, (bare_cpu / ceiling) / (cpu / ours)))
-                text = (
-                    f"bare {ceiling:,.0f}/s at {bare_cpu:.0%} of the core · heartbeats {ours:,.0f}/s at {cpu:.0%}"
-                    f", Redis {redis_cpu:.0%} · ratio {ratios[-1][0]:.2f}, of CPU {ratios[-1][1]:.2f}"
-                )
-                rows.append((f"run {run}", text))
-        server.stop()
-    rows.append(("median ratio (goal 0.60)", f"{statistics.median(r for r, _ in ratios):.2f}"))
-    rows.append(("median ratio of CPU per request", f"{statistics.median(r for _, r in ratios):.2f}"))
-    table(f"heartbeats, one collector on one core, {CLIENTS} clients, {name}, n = {runs}", rows)
+        fill(server.url, range(CLIENTS), quiet=True)
+        with running("collector", settings_for(server.url), core=0) as collector:
+            for run in range(runs + 1):
+                ceiling = taken(bare_port, bare_pid, server.process.pid)
+                made = taken(collector.port, collector.pid, server.process.pid)
+                if run:  # the first warms both up
+                    ceilings.append(ceiling)
+                    ours.append(made)
+    pairs = list(zip(ours, ceilings, strict=True))
+    ratio = statistics.median(our.load.rate / bare.load.rate for our, bare in pairs)
+    cost = statistics.median(bare.cost / our.cost for our, bare in pairs)
+    report(
+        f"heartbeats, one collector on one core, {CLIENTS} clients, {server_name()}, n = {runs} runs",
+        [
+            Measure("bare uvicorn app", line(ceilings)),
+            Measure("heartbeats", line(ours)),
+            Measure("ratio", f"{ratio:.2f}", ratio, 0.60, at_least=True),
+            Measure("ratio of CPU time per request", f"{cost:.2f}"),
+            Measure(
+                "wrk against a responder that only answers",
+                f"{most.rate:,.0f}/s at {most.cpu:.0%} of its core",
+            ),
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ Goal: at least 0.60 of the bare app, on the same core. wrk and Redis share the o
 import statistics
 import sys
 
-from ground import process, serving
-from ingest import CLIENTS, bare, collector
+from bare import bare
+from ground import process, serving, settings_for
+from ingest import CLIENTS
 from load import beats, wrk
+from loading import fill
 from report import Measure, report
+from running import running
 
 SECONDS = 3
 
@@ -19,16 +22,15 @@ SECONDS = 3
 def main(runs: int) -> None:
     script = beats(range(CLIENTS), close=True)
     rates: list[tuple[float, float]] = []
-    with (
-        serving(core=1) as server,
-        process(bare) as (bare_port, _),
-        process(collector, server.url) as (port, _),
-    ):
-        for run in range(runs + 1):
-            ceiling = wrk(bare_port, script, SECONDS, CLIENTS, core=1)
-            ours = wrk(port, script, SECONDS, CLIENTS, core=1)
-            if run:  # the first warms both up
-                rates.append((ours.rate, ceiling.rate))
+    with serving(core=1) as server, process(bare) as (bare_port, _):
+        fill(server.url, range(CLIENTS), quiet=True)
+        with running("collector", settings_for(server.url), core=0) as collector:
+            port = collector.port
+            for run in range(runs + 1):
+                ceiling = wrk(bare_port, script, SECONDS, CLIENTS, core=1)
+                ours = wrk(port, script, SECONDS, CLIENTS, core=1)
+                if run:  # the first warms both up
+                    rates.append((ours.rate, ceiling.rate))
     ratio = statistics.median(ours / ceiling for ours, ceiling in rates)
     ours, ceiling = (statistics.median(side) for side in zip(*rates, strict=True))
     report(

@@ -8,10 +8,13 @@ Goal: at most 5 times the bare app's. Arrivals are open-loop: 256 connections wi
 import statistics
 import sys
 
-from ground import process, serving
-from ingest import CLIENTS, bare, collector
+from bare import bare
+from ground import process, serving, settings_for
+from ingest import CLIENTS
 from load import Load, beats, wrk
+from loading import fill
 from report import Measure, report
+from running import running
 
 SECONDS = 4
 CONNECTIONS = 256
@@ -24,16 +27,15 @@ def median(loads: list[Load], name: str) -> float:
 def main(runs: int) -> None:
     script = beats(range(CLIENTS))
     bares, ours = [], []
-    with (
-        serving(core=1) as server,
-        process(bare) as (bare_port, _),
-        process(collector, server.url) as (port, _),
-    ):
-        wrk(port, script, 1, CLIENTS, core=1)
-        rate = wrk(port, script, SECONDS, CLIENTS, core=1).rate / 2
-        for _ in range(runs):
-            bares.append(wrk(bare_port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
-            ours.append(wrk(port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
+    with serving(core=1) as server, process(bare) as (bare_port, _):
+        fill(server.url, range(CLIENTS), quiet=True)
+        with running("collector", settings_for(server.url), core=0) as collector:
+            port = collector.port
+            wrk(port, script, 1, CLIENTS, core=1)
+            rate = wrk(port, script, SECONDS, CLIENTS, core=1).rate / 2
+            for _ in range(runs):
+                bares.append(wrk(bare_port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
+                ours.append(wrk(port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
     ratio = statistics.median(o.p99 / b.p99 for o, b in zip(ours, bares, strict=True))
     measures = [
         Measure(

@@ -15,7 +15,8 @@ import time
 from collections.abc import Sequence
 
 import uvloop
-from ground import fresh_store, table
+from ground import fresh_store
+from report import Measure, progress, report
 
 from shared import delivery_history
 from shared.connection import Store
@@ -75,6 +76,7 @@ async def main(count: int) -> None:
             done += count // STEPS
             await asyncio.sleep(max(0.0, began + SPREAD_S * step / STEPS - time.monotonic()))
             samples.append(await memory(store))
+            progress("deliveries", done - DEAD - 5_000, count)
             at = time.monotonic() - began
             if at > REMEMBERED_S and not level:
                 level = samples[-1]
@@ -84,14 +86,14 @@ async def main(count: int) -> None:
         (stats,) = await delivery_history.stats(store, [TARGET])
         listed = await delivery_history.listing(store, TARGET, limit=1)
         await pump.stop(1)
-    rows += [
-        ("counted / kept in history", f"{stats.success_count + stats.failure_count:,} / {listed.total:,}"),
-        (
-            "last / first sample after 60 s (goal 1.05)",
-            f"{samples[-1] / level:.3f}" if level else "too short",
-        ),
-    ]
-    table(f"memory over n = {count:,} deliveries", rows)
+    rows.append(
+        ("counted / kept in history", f"{stats.success_count + stats.failure_count:,} / {listed.total:,}")
+    )
+    ratio = samples[-1] / level if level else None
+    text = f"{ratio:.3f}" if ratio else "too short"
+    measures = [Measure(name, value) for name, value in rows]
+    measures.append(Measure("last sample / first after 60 s", text, ratio, 1.05))
+    report(f"memory over n = {count:,} deliveries", measures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""The machine and the versions that the figures were taken with."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from ground import ROOT, binaries
+
+PACKAGES = ("uvicorn", "uvloop", "httptools", "redis", "hiredis", "aiohttp", "httpx")
+
+
+def describe() -> dict[str, str]:
+    """What a reader needs to compare: nothing that names a host or a folder."""
+    cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return {
+        "processor": cpu[1] if cpu else platform.machine(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "",
+        "kernel": platform.release(),
+        "Python": platform.python_version(),
+        "servers": ", ".join(_server(path) for path in binaries().values()),
+        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    }
+
+
+def _server(path: str) -> str:
+    out = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    number = re.search(r"v=([\d.]+)", out)
+    return f"{out.split()[0]} {number[1]}" if number else out.strip()
+
+
+def commit() -> str:
+    """The commit that was measured, with a + when the work tree was changed."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
+        ).stdout
+
+    return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--short", "-uno") else "")

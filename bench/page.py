@@ -1,0 +1,110 @@
+"""docs/performance.md and its plots, made from the newest results: `python bench/page.py`."""
+
+from pathlib import Path
+from typing import Any
+
+from ground import ROOT
+from plots import Plot, draw
+from results import Run, newest
+from rows import ROWS, Row
+
+PAGE = ROOT / "docs" / "performance.md"
+PICTURES = ROOT / "docs" / "performance"
+
+PLOTS = {
+    "ingest": Plot(
+        "Heartbeats by clients at once, one collector on one core", "clients at once", "per second"
+    ),
+    "detection": Plot(
+        "Detection lag of 1,000 deaths at once",
+        "monitors in all",
+        "ms after the deadline",
+        goals=(("goal", 250),),
+    ),
+    "deliveries": Plot("Webhook deliveries by workers", "workers", "per second", logarithmic=False),
+    "memory": Plot(
+        "Redis' memory by monitors",
+        "monitors",
+        "bytes per monitor",
+        goals=(("goal on Redis", 800), ("goal on Valkey", 600)),
+    ),
+    "ceiling": Plot(
+        "Redis alone: heartbeats by heartbeats in one call", "heartbeats in one call", "per second"
+    ),
+}
+
+HEAD = """# Performance
+
+Every figure here was taken by `make bench`; `make bench ROW=ingest` takes one row anew. Each row runs side by side with
+its ceiling, in turns, on the same cores, so that a ratio also holds on another machine; absolute numbers belong to this
+one. Redis writes its append-only file (`everysec`) in every row but `memory`. This page is written by the measurements
+(`bench/page.py`): what is to stay is changed there.
+
+A goal is met when the newest three runs of its row reached it; `2 of 3` says how many did. The text is the newest run's.
+
+"""
+
+
+def write() -> None:
+    """Writes the page, and a plot for each name among the curves."""
+    machine, found = newest()
+    parts = [HEAD, "## The machine\n\n| | |\n|---|---|\n"]
+    parts += [f"| {name} | {value} |\n" for name, value in machine.items() if value]
+    parts.append("\n## At a glance\n\n| row | what | measured | goal | met |\n|---|---|---|---|---|\n")
+    for row in ROWS:
+        parts += _goals(row, found.get(row.name, []))
+    PICTURES.mkdir(exist_ok=True)
+    for row in ROWS:
+        parts += _section(row, found.get(row.name, []))
+    PAGE.write_text("".join(parts))
+
+
+def _goals(row: Row, runs: list[Run]) -> list[str]:
+    """The measures that have a goal, as rows of the first table."""
+    parts = []
+    for table in runs[0]["tables"] if runs else []:
+        for one in table["measures"]:
+            if one["met"] is None:
+                continue
+            sign = "≥" if one["at_least"] else "≤"
+            link = f"[{row.name}](#{row.name})"
+            parts.append(
+                f"| {link} | {one['name']} | {one['text']} | {sign} {one['goal']:g} | {_met(one['name'], runs)} |\n"
+            )
+    return parts
+
+
+def _met(name: str, runs: list[Run]) -> str:
+    verdicts = [
+        one["met"]
+        for run in runs
+        for table in run["tables"]
+        for one in table["measures"]
+        if one["name"] == name
+    ]
+    good = sum(map(bool, verdicts))
+    if good == len(verdicts):
+        return "yes" if len(verdicts) > 1 else "yes (1 run)"
+    return f"**{good} of {len(verdicts)}**" if good else "**no**"
+
+
+def _section(row: Row, runs: list[Run]) -> list[str]:
+    parts = [f"\n## {row.name}\n\n{row.what}\n"]
+    if not runs:
+        return [*parts, "\nNot measured yet.\n"]
+    parts.append(f"\nMeasured {runs[0]['at']} UTC at `{runs[0]['commit']}`.\n")
+    curves: dict[str, list[Any]] = {}
+    for table in runs[0]["tables"]:
+        parts.append(f"\n{table['title'][0].upper()}{table['title'][1:]}:\n\n| | |\n|---|---|\n")
+        parts += [f"| {one['name']} | {one['text']} |\n" for one in table["measures"]]
+        for curve in table["curves"]:
+            curves.setdefault(curve["plot"], []).append((curve["label"], curve["points"]))
+    for name, lines in curves.items():
+        if name in PLOTS:
+            Path(PICTURES, f"{name}.svg").write_text(draw(PLOTS[name], lines))
+            parts.append(f"\n![{PLOTS[name].title}](performance/{name}.svg)\n")
+    return parts
+
+
+if __name__ == "__main__":
+    write()
