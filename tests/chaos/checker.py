@@ -76,6 +76,8 @@ class Verdict:
     """Excused duplicates of which one copy at least was in a digest: that is a message of its own, with its own id."""
     other_ids: list[str] = field(default_factory=list)
     """Duplicates that came under another id than the first copy."""
+    miscounted: list[str] = field(default_factory=list)
+    """Targets whose ledger ended more or fewer deliveries than there were: a result was accepted twice, or made up."""
     transitions: int = 0
     holes: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -86,9 +88,14 @@ class Verdict:
     deaths: int = 0
     silences: int = 0
     missed: list[str] = field(default_factory=list)
-    lags: list[float] = field(default_factory=list)
+    deaths_lags: list[tuple[float, float]] = field(default_factory=list)
+    """Per death of which the deadline is known: when, and how many ms after the deadline."""
     uncaused: list[str] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+
+    @property
+    def lags(self) -> list[float]:
+        return [lag for _, lag in self.deaths_lags]
 
 
 def judge(facts: Facts, limits: Limits = Limits()) -> Verdict:
@@ -183,6 +190,13 @@ def _deliveries(facts: Facts, verdict: Verdict, limits: Limits) -> None:
                 verdict.dead_letters += 1
             else:
                 verdict.unfinished.append(" ".join(pair))
+    due_of = Counter(target for target, _ in due)
+    left = Counter(letter.target for letter in facts.letters if letter.status in ("pending", "sending"))
+    verdict.miscounted = [
+        f"{target}: {facts.counts[target]} ended, {due_of[target]} due, {left[target]} pending"
+        for target in facts.counts
+        if facts.counts[target] + left[target] != due_of[target]
+    ]
     gone = set(facts.vanished)
     queue.unexpected = [
         " ".join(pair)
@@ -338,7 +352,8 @@ def _deaths(
             )
         others = any(last.started < request.started <= event.at for request in requests)
         if not others:  # else another request may have moved the deadline
-            verdict.lags.append(max(0.0, event.at - credited(last.ended, allowed, known)))
+            lag = max(0.0, event.at - credited(last.ended, allowed, known))
+            verdict.deaths_lags.append((event.at, lag))
 
 
 def credited(beat: float, allowed: float, gaps: Sequence[tuple[int, int]]) -> float:

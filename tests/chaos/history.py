@@ -96,6 +96,8 @@ class Facts:
     gaps: list[tuple[int, int]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
     subscriptions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many deliveries of each target the ledger says have ended."""
     ended: float = 0.0
 
 
@@ -172,5 +174,6 @@ def load(path: Path) -> Facts:
             facts.gaps = [(start, end) for start, end in summary["gaps"]]
             facts.vanished = list(summary["vanished"])
             facts.subscriptions = {key: tuple(value) for key, value in summary["subscriptions"].items()}
+            facts.counts = summary.get("counts", {})
             facts.ended = summary["ended"]
     return facts

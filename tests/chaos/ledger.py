@@ -115,6 +115,16 @@ async def letters(store: Store, targets: list[str]) -> list[Letter]:
     return found
 
 
+async def counts(store: Store, targets: list[str]) -> dict[str, int]:
+    """How many deliveries of each target have ended, by the counters that grow with each accepted result."""
+    found = {}
+    for target in targets:
+        key = keys.of_target(store.shard_of(target), "target", target)
+        ended = await store.redis.hmget(key, ["success_count", "failure_count"])  # type: ignore[misc]
+        found[target] = sum(int(value or 0) for value in ended)
+    return found
+
+
 async def gaps(store: Store) -> list[tuple[int, int]]:
     """When nobody listened, over all shards."""
     found = set()
@@ -138,4 +148,5 @@ async def collect(store: Store, tail: Tail, history: History) -> Facts:
     for letter in await letters(store, sorted(facts.subscriptions)):
         history.letter(letter)
     facts.gaps = await gaps(store)
+    facts.counts = await counts(store, sorted(facts.subscriptions))
     return facts

@@ -3,6 +3,7 @@
 They live in the campaign's own process, which no scenario kills. The path `/<target>` says who is delivered to.
 """
 
+import asyncio
 import json
 import random
 from collections.abc import Callable
@@ -40,6 +41,9 @@ class Receivers:
         self._history = history
         self.known: dict[str, str] = {}
         self.answers: dict[str, Answer] = {}
+        self.delay: tuple[float, float] = (0.0, 0.0)
+        """Seconds that an answer takes, drawn between these."""
+        self._rng = random.Random(7)
         self.port = 0
         self.outlet = ""
         """Base URL by which the product reaches the receivers, when that leads through a proxy."""
@@ -72,6 +76,8 @@ class Receivers:
         # A digest stands for its members and names the first 100 of them.
         events = tuple(json.loads(body)["events"]) if kind == "digest" else (message,)
         self._history.receipt(Receipt(self.known.get(name, name), message, events, kind, at, status or 0))
+        if self.delay[1]:
+            await asyncio.sleep(self._rng.uniform(*self.delay))
         if status is None:
             assert request.transport is not None
             request.transport.abort()

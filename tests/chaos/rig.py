@@ -105,6 +105,7 @@ class Rig:
             "gaps": facts.gaps,
             "vanished": facts.vanished,
             "subscriptions": facts.subscriptions,
+            "counts": facts.counts,
             "ended": facts.ended,
         }
         self.history.note(summary=summary)

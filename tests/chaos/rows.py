@@ -33,6 +33,7 @@ def tell(verdict: Verdict, score: Score) -> None:
     due = verdict.deliveries.acknowledged
     score.zero(ARRIVES, "deliveries lost", len(verdict.deliveries.lost), due)
     score.zero(ARRIVES, "deliveries unfinished", len(verdict.unfinished), due)
+    score.zero(ARRIVES, "targets whose ledger counts other than what was due", len(verdict.miscounted), due)
     score.zero(ARRIVES, "deliveries that nobody asked for", len(verdict.deliveries.unexpected), due)
     score.zero(
         ARRIVES, "duplicates without a fault between send and record", len(verdict.deliveries.duplicated), due
@@ -70,6 +71,7 @@ def _notes(verdict: Verdict, score: Score) -> None:
         "lost event": queue.lost,
         "lost delivery": verdict.deliveries.lost,
         "unfinished": verdict.unfinished,
+        "miscounted": verdict.miscounted,
         "unexpected": verdict.deliveries.unexpected,
         "duplicate": verdict.deliveries.duplicated,
         "other id": verdict.other_ids,

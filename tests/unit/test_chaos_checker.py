@@ -48,7 +48,8 @@ def in_order() -> Facts:
     receipts = [receipt(event.id, event.at + 20) for event in events]
     receipts += [receipt(f"mp.m1.{gen}", 30_000, "channel:1") for gen in (3, 4, 5)]
     subscriptions = {"webhook:1": ("*",), "channel:1": ("monitor.dead", "monitor.error", "monitor.recovered")}
-    return Facts(requests, events, receipts, subscriptions=subscriptions, ended=40_000)
+    counts = {"webhook:1": 6, "channel:1": 3}
+    return Facts(requests, events, receipts, subscriptions=subscriptions, counts=counts, ended=40_000)
 
 
 def wrong(verdict: Verdict) -> dict[str, list[str]]:
@@ -62,6 +63,7 @@ def wrong(verdict: Verdict) -> dict[str, list[str]]:
         "doubled deliveries": verdict.deliveries.duplicated,
         "unfinished": verdict.unfinished,
         "other ids": verdict.other_ids,
+        "miscounted": verdict.miscounted,
         "holes": verdict.holes,
         "doubled": verdict.doubled,
         "broken chains": verdict.broken_chains,
@@ -174,6 +176,10 @@ def deliver_what_is_not_wanted(facts: Facts) -> None:
     facts.receipts.append(receipt("mp.m1.2", 20_300, "channel:1"))
 
 
+def record_a_result_twice(facts: Facts) -> None:
+    facts.counts["webhook:1"] += 1
+
+
 def lose_what_was_seen(facts: Facts) -> None:
     facts.vanished = ["mp.m1.6"]
 
@@ -200,6 +206,7 @@ def lose_what_was_seen(facts: Facts) -> None:
         (deliver_twice_after_a_restart, {"doubled deliveries"}),
         (deliver_twice_long_before_a_death, {"doubled deliveries"}),
         (deliver_what_is_not_wanted, {"unexpected deliveries"}),
+        (record_a_result_twice, {"miscounted"}),
         (lose_what_was_seen, {"vanished"}),
     ],
 )
