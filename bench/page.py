@@ -40,7 +40,7 @@ its ceiling, in turns, on the same cores, so that a ratio also holds on another 
 one. Redis writes its append-only file (`everysec`) in every row but `memory`. This page is written by the measurements
 (`bench/page.py`): what is to stay is changed there.
 
-A goal is met when the newest three runs of its row reached it; `2 of 3` says how many did. The text is the newest run's.
+A goal is met when the newest three runs reached it; `2 of 3` says how many did. The text is the newest one's.
 
 """
 
