@@ -58,6 +58,20 @@ class Store:
         return zlib.crc32(name.encode()) % self.shards
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The last arguments of a command, written already as the server reads them; `pack` makes their pieces."""
+
+    count: int
+    wire: bytes
+
+
+def pack(*values: str) -> bytes:
+    """Arguments as the server reads them (RESP bulk strings)."""
+    encoded = [value.encode() for value in values]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in encoded])
+
+
 class _Packed(AbstractConnection):
     """Packs commands in C: a batch of 256 heartbeats has 2,566 arguments.
 
@@ -66,7 +80,13 @@ class _Packed(AbstractConnection):
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """The command as one piece of bytes; a command of two words (`CLIENT KILL`) is two arguments."""
-        return [hiredis.pack_command((*args[0].encode().split(), *args[1:]))]
+        words = args[0].encode().split()
+        last = args[-1]
+        if last.__class__ is not Packed:
+            return [hiredis.pack_command((*words, *args[1:]))]
+        head: bytes = hiredis.pack_command((*words, *args[1:-1]))
+        count, _, rest = head.partition(b"\r\n")
+        return [b"*%d\r\n%b%b" % (int(count[1:]) + last.count, rest, last.wire)]
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True

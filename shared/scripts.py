@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 from redis.exceptions import NoScriptError
 
 from shared import keys
-from shared.connection import RedisClient, Store
+from shared.connection import Packed, RedisClient, Store, pack
 from shared.model import made_at
 
 INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
@@ -53,12 +53,16 @@ async def run(
     redis: RedisClient, name: str, key_names: Sequence[str], arguments: Iterable[RunArgument]
 ) -> Any:
     """Runs `lua/<name>.lua`; a server that does not know it yet is given the text, on whichever node that is."""
+    return await call(redis, name, len(key_names), (*key_names, *arguments))
+
+
+async def call(redis: RedisClient, name: str, key_count: int, parts: Sequence[RunArgument | Packed]) -> Any:
+    """As `run`, with keys and arguments in one sequence, whose last one may be `Packed`."""
     text, sha = source(name)
-    parts = (*key_names, *arguments)
     try:
-        return await redis.evalsha(sha, len(key_names), *parts)  # type: ignore[arg-type, misc]
+        return await redis.evalsha(sha, key_count, *parts)  # type: ignore[arg-type, misc]
     except NoScriptError:
-        return await redis.eval(text, len(key_names), *parts)  # type: ignore[arg-type, misc]
+        return await redis.eval(text, key_count, *parts)  # type: ignore[arg-type, misc]
 
 
 Kind = Literal["ok", "warning", "error", "start", "log"]
@@ -71,14 +75,17 @@ class MonitorKeys:
     shard: int
     monitor_id: str
     token_hash: str
-    names: tuple[str, str, str, str]
+    names: bytes
+    """Its keys, packed in the order in which `beat.lua` takes them."""
+    who: bytes
+    """Its id and token hash, packed."""
 
 
 def monitor_keys(store: Store, monitor_id: str, token_hash: str) -> MonitorKeys:
-    """The keys of one monitor, in the order in which `beat.lua` takes them."""
+    """The keys of one monitor, as the script for heartbeats is given them."""
     shard = store.shard_of(monitor_id)
-    names = tuple(key(shard, monitor_id) for key in (keys.monitor, keys.pulse, keys.beats, keys.history))
-    return MonitorKeys(shard, monitor_id, token_hash, names)  # type: ignore[arg-type]
+    names = [key(shard, monitor_id) for key in (keys.monitor, keys.pulse, keys.beats, keys.history)]
+    return MonitorKeys(shard, monitor_id, token_hash, pack(*names), pack(monitor_id, token_hash))
 
 
 class Beat(NamedTuple):
@@ -91,22 +98,23 @@ class Beat(NamedTuple):
     message: str = ""
 
 
+@cache
+def _plain(kind: Kind, post: bool) -> bytes:
+    """What a heartbeat without run id and message says, packed."""
+    return pack(kind, "1" if post else "0", "", "")
+
+
 async def beat(redis: RedisClient, shard: int, beats: Sequence[Beat]) -> list[int]:
     """Records heartbeats of one shard in one call; the answers (`RECORDED`, …) stand in the same order."""
-    key_names = [keys.deadlines(shard), keys.events(shard), keys.incidents(shard), keys.open_incidents(shard)]
-    arguments: list[RunArgument] = []
-    for item in beats:
-        monitor = item.monitor
-        key_names += monitor.names
-        arguments += (
-            monitor.monitor_id,
-            monitor.token_hash,
-            item.kind,
-            "1" if item.post else "0",
-            item.rid,
-            item.message,
-        )
-    answers: list[int] = await run(redis, "beat", key_names, arguments)
+    own = (keys.deadlines(shard), keys.events(shard), keys.incidents(shard), keys.open_incidents(shard))
+    names: list[bytes] = []
+    said: list[bytes] = []
+    for monitor, kind, post, rid, message in beats:
+        names.append(monitor.names)
+        said.append(monitor.who)
+        said.append(pack(kind, "1" if post else "0", rid, message) if rid or message else _plain(kind, post))
+    rest = Packed(10 * len(beats), b"".join(names + said))
+    answers: list[int] = await call(redis, "beat", len(own) + 4 * len(beats), (*own, rest))
     return answers
 
 

@@ -10,9 +10,9 @@ from services.collector import batching
 from services.collector.batching import BATCH, IN_FLIGHT, Batcher
 from shared import scripts
 from shared.connection import Store
-from shared.scripts import Beat, MonitorKeys
+from shared.scripts import Beat, monitor_keys
 
-BEAT = Beat(MonitorKeys(0, "m", "hash", ("a", "b", "c", "d")), "ok")
+BEAT = Beat(monitor_keys(Store(None), "m", "hash"), "ok")  # type: ignore[arg-type]
 
 
 class Redis:
