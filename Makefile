@@ -5,7 +5,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -qq
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint pytest client-test bench routes screenshots lock compose-test clean
+.PHONY: help install run test lint pytest client-test mutants bench routes screenshots lock compose-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ pytest: $(VENV)/.tested ## the tests alone; ARGS go to pytest
 
 client-test: $(VENV)/.tested ## the tests of client/, which runs without MishPulse
 	cd client && $(abspath $(BIN))/pytest $(ARGS)
+
+mutants: $(VENV)/.tested ## bugs on purpose, each must be noticed; ONLY=name plants one
+	PYTHONPATH=tests $(BIN)/python -m chaos.mutations $(ONLY)
 
 bench: $(VENV)/.tested ## the measurements, one after another; ROW=ingest runs one
 	$(BIN)/python bench $(ROW)
