@@ -3,9 +3,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check -qq
 ARGS ?=
+SEED ?= 7
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint pytest client-test mutants bench routes screenshots lock compose-test clean
+.PHONY: help install run test lint pytest client-test mutants chaos bench routes screenshots lock compose-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +52,10 @@ client-test: $(VENV)/.tested ## the tests of client/, which runs without MishPul
 
 mutants: $(VENV)/.tested ## bugs on purpose, each must be noticed; ONLY=name plants one
 	PYTHONPATH=tests $(BIN)/python -m chaos.mutations $(ONLY)
+
+chaos: $(VENV)/.tested ## the promises under fault; SEED=7 MINUTES=30, ONLY=name, WRITE=1: docs/reliability.md
+	PYTHONPATH=tests:. $(BIN)/python -m chaos.campaign --seed $(SEED) --minutes $(MINUTES) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write)
 
 bench: $(VENV)/.tested ## the measurements, one after another; ROW=ingest runs one
 	$(BIN)/python bench $(ROW)

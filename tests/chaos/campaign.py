@@ -32,6 +32,10 @@ SLACK: Final = 180.0
 """Seconds beyond twice its budget after which a scenario is taken for hung."""
 START: Final = 6.0
 """Seconds that starting an installation takes, outside of a scenario's budget."""
+WHOLE: Final = 30.0
+"""Minutes from which a campaign is told on the page without being asked to."""
+SHORT: Final = 20.0
+"""Minutes below which two scenarios run side by side: most of their time is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--only", default="", help="names of scenarios, separated by commas")
-    parser.add_argument("--jobs", type=int, default=1, help="scenarios that run side by side")
+    parser.add_argument("--jobs", type=int, default=0, help="scenarios that run side by side")
     parser.add_argument("--write", action="store_true", help="merge the results into docs/reliability.md")
     parser.add_argument("--results", type=Path, help="folder that gets the results as JSON")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -191,17 +195,18 @@ def _campaign(options: argparse.Namespace) -> int:
     if unknown := wanted - {module.NAME for module in modules}:
         print(f"no such scenario: {', '.join(sorted(unknown))}", file=sys.stderr)  # noqa: T201
         return 2
-    seconds = max(10.0, options.minutes * 60 * options.jobs - START * len(modules))
+    jobs = options.jobs or (2 if options.minutes < SHORT and len(modules) > 1 else 1)
+    seconds = max(10.0, options.minutes * 60 * jobs - START * len(modules))
     planned, left_out = share(modules, seconds)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    results = asyncio.run(run_all(planned, options.seed, folder, options.jobs))
+    results = asyncio.run(run_all(planned, options.seed, folder, jobs))
     print(scorecard.text(results))  # noqa: T201 - the scorecard is what this is for
     for module in left_out:
         print(f"left out: {module.NAME} needs at least {_least(module):.0f} s; give more MINUTES")  # noqa: T201
     if options.results:
         for result in results:
             scorecard.save(result, options.results / f"{result.name}.json")
-    if options.write:
+    if options.write or (options.minutes >= WHOLE and not wanted):
         scorecard.merge(results)
         scorecard.write()
     if results and all(result.held for result in results):

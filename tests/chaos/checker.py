@@ -37,15 +37,15 @@ class Limits:
 
     A silence that lasted `found_within` beyond its deadline must have been found. A duplicate is excused by a fault of
     the process that delivers when the earlier copy came at most `record_within` before it or `reach_within` after it
-    began. Blindness is noticed `stale_after` after the last stamp; a death before that is as good as any, one after it
-    is not.
+    began. A time when nobody listened excuses silence from its start, up to `stamped_within`: what the clock of the
+    newest stamp can be behind.
     """
 
     found_within: float = 5_000.0
     record_within: float = 2_000.0
     reach_within: float = 500.0
     late: float = LATE
-    stale_after: float = 1_000.0
+    stamped_within: float = 5.0
 
 
 @dataclass(slots=True)
@@ -343,8 +343,9 @@ def _deaths(
             continue
         last = beats[before - 1]
         known = [gap for gap in gaps if gap[1] <= event.at]
-        blind = any(start + limits.stale_after + TICK < event.at < end - TICK for start, end in gaps)
-        if blind or event.at < credited(last.started, allowed, known) - TICK:
+        due = credited(last.started, allowed, known)
+        blind = any(start < event.at < end and due > start + limits.stamped_within for start, end in gaps)
+        if blind or event.at < due - TICK:
             late = event.at - last.started
             words = ", while nobody listened" if blind else ""
             verdict.false_deaths.append(
