@@ -57,20 +57,28 @@ class Fleet:
         self._task: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def make(self, count: int, timeout: tuple[float, float], *, grace: float = 0.0) -> None:
-        """Creates monitors that tell nobody, with timeouts in this range and graces up to `grace` (s)."""
+    async def make(
+        self, count: int, timeout: tuple[float, float], *, grace: float = 0.0, slack: float = 0.0
+    ) -> None:
+        """Creates monitors that tell nobody, with timeouts in this range and graces up to `grace` (s).
+
+        Each client leaves `slack` seconds of its allowed silence at least.
+        """
         for start in range(0, count, MADE_TOGETHER):
             part = range(start, min(count, start + MADE_TOGETHER))
-            self.members += await asyncio.gather(*(self._make(number, timeout, grace) for number in part))
+            self.members += await asyncio.gather(
+                *(self._make(number, timeout, grace, slack) for number in part)
+            )
 
-    async def _make(self, number: int, timeout: tuple[float, float], grace: float) -> Member:
-        allowed, slack = round(self._rng.uniform(*timeout), 3), round(self._rng.uniform(0, grace), 3)
-        period = (allowed + slack) * self._rng.uniform(0.35, 1 - LEAST_SLACK)
+    async def _make(self, number: int, timeout: tuple[float, float], grace: float, slack: float) -> Member:
+        allowed, extra = round(self._rng.uniform(*timeout), 3), round(self._rng.uniform(0, grace), 3)
+        period = (allowed + extra) * self._rng.uniform(0.35, 1 - LEAST_SLACK)
+        period = min(period, allowed + extra - slack)
         new = NewMonitor(
-            f"healthy {number}", timeout=round(allowed * 1000), grace=round(slack * 1000), channels=""
+            f"healthy {number}", timeout=round(allowed * 1000), grace=round(extra * 1000), channels=""
         )
         made, token = await monitors.create(self._store, new)
-        return Member(made.id, token, allowed, slack, period)
+        return Member(made.id, token, allowed, extra, period)
 
     def begin(self) -> None:
         """Each client beats from a random moment of its first period on."""
@@ -153,9 +161,3 @@ def judge(
         else:
             verdict.missed.append(member.id)
     return verdict
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which `part` (0 to 1) of all lie; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0

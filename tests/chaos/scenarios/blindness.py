@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 
 from chaos import ledger
-from chaos.healthy import Fleet, Verdict, judge, percentile
+from chaos.healthy import Fleet, Verdict, judge
 from chaos.history import History, StreamEvent
 from chaos.rig import plain_redis
+from chaos.rows import percentile
 from chaos.score import Context, Score
 from chaos.wire import Wire
 from chaos.world import World
@@ -16,6 +17,7 @@ NAME = "blindness"
 PROMISE = "Our own blindness is not their death"
 WEIGHT = 1.5
 LEAST = 30.0
+FULL = 290.0
 
 LONGEST = 15.0
 """Seconds: the longest timeout of a full run; less when the budget is smaller, the outage is ten times as long."""
