@@ -74,26 +74,22 @@ class Cluster(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """As in redis-py, on the node that holds the command's first key."""
         if args[0] in EVERYWHERE:
-            every = [self._on(node, args, options) for node in await self.primaries()]
+            every = [_one(node, args, options) for node in await self.primaries()]
             return (await asyncio.gather(*every))[0]
         slot = slot_of(args)
         await self.ready()
+        asked: Node | None = None
         for attempt in range(TRIES):
-            node = self.map.holder(slot)
+            node = asked or self.map.holder(slot)
             try:
-                return await self._on(node, args, options)
+                return await (_asking if asked else _one)(node, args, options)
             except ELSEWHERE as error:
-                answer = await self.redirected(error, attempt)
-                if answer is not None:
-                    return await self.asking(answer, args, options)
+                asked = await self.redirected(error, attempt)
             except (RedisConnectionError, RedisTimeoutError, ClusterDownError) as error:
+                asked = None
                 if not await self.replaced(slot, node, error):
                     raise
         raise RedisConnectionError(f"slot {slot} is being moved between nodes")
-
-    @staticmethod
-    async def _on(node: Node, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        return await node.execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def redirected(self, error: RedisError, attempt: int) -> Node | None:
         """Follows a redirection: returns the node to ask this once, None when the map knows better now."""
@@ -104,13 +100,6 @@ class Cluster(Redis):
         if attempt:
             await asyncio.sleep(PAUSE * 2**attempt)
         return None
-
-    async def asking(self, node: Node, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Sends a command to the node that is taking its slot over."""
-        pipe = node.pipeline(transaction=False)
-        pipe.execute_command("ASKING")
-        pipe.execute_command(*args, **options)
-        return (await pipe.execute())[1]
 
     async def replaced(self, slot: int, node: Node, error: RedisError) -> bool:
         """Whether a slot has another node than the one that failed; an unanswered command is not sent again."""
@@ -191,6 +180,18 @@ class ClusterPipeline(Pipeline):
                     answer = await self._cluster.execute_command(*args, **options)
                 answers[index] = answer
         return answers
+
+
+async def _one(node: Node, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    return await node.execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+async def _asking(node: Node, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Sends a command to the node that is taking its slot over."""
+    answers = await _on(node, [(("ASKING",), {}), (tuple(args), options)], transaction=False)
+    if isinstance(answers[1], BaseException):
+        raise answers[1]
+    return answers[1]
 
 
 async def _on(node: Node, commands: Sequence[Command], *, transaction: bool) -> list[Any]:

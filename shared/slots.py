@@ -55,7 +55,7 @@ def slot_of(command: Sequence[Any]) -> int:
     name = str(command[0])
     if name in WITHOUT_KEY:
         return CONTROL_SLOT
-    if name in REFUSED:
+    if name in REFUSED or len(command) < 2:
         raise RedisError(f"{name} is not for a whole cluster: ask each of its `primaries`")
     if name in ("EVALSHA", "EVAL"):
         key = command[3]

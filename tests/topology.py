@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from chaos import leash
 from group import free_port
 
 SLOTS = 16_384
@@ -43,9 +44,8 @@ class Node:
         """Starts it and waits until it answers, even if it says that it is loading."""
         self.folder.mkdir(parents=True, exist_ok=True)
         places = ("--port", str(self.port), "--dir", str(self.folder))
-        with (self.folder / "log").open("ab") as log:
-            command = [self.binary, *self.options, *places, *options]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        command = [self.binary, *self.options, *places, *options]
+        self.process = leash.start(command, log=self.folder / "log")
         eventually(lambda: self.ask("PING"), f"{command} answers")
         return self
 

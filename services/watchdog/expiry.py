@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import math
 import re
 
 import structlog
 from redis.exceptions import RedisError
 
 from services.watchdog.transitions import declare
-from shared.connection import Store
+from shared.cluster import primaries
+from shared.connection import RedisClient, Store
 
 log = structlog.get_logger(__name__)
 
@@ -17,36 +19,48 @@ PULSE = re.compile(r"mp:\{(\d+)\}:pulse:([0-9a-z]+)")
 GATHER = 0.005
 """Seconds in which events are gathered: keys that expire together are declared in one script call."""
 
+LOOK_AGAIN = 60.0
+"""Seconds after which a cluster is asked for its primaries again: one may have been added."""
+
 
 async def listen(store: Store, stop: asyncio.Event) -> None:
-    """Declares monitors whose TTL key expired, until `stop` is set; reconnects for as long as it takes."""
+    """Declares monitors whose TTL key expired, until `stop` is set; reconnects for as long as it takes.
+
+    Expiry events are told by the server that holds the key, so each primary of a cluster is followed.
+    """
     while not stop.is_set():
         try:
-            await _request_events(store)
-            await _follow(store, stop)
+            servers = await primaries(store.redis)
+            until = asyncio.get_running_loop().time() + LOOK_AGAIN if len(servers) > 1 else math.inf
+            async with asyncio.TaskGroup() as group:
+                for server in servers:
+                    await _request_events(server)
+                    group.create_task(_follow(store, server, stop, until))
         except Exception as error:  # noqa: BLE001 - hints may be lost, but must not take the sweep with them
-            log.warning("expiry events are lost for now; the sweep goes on", error=str(error))
+            why = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            log.warning("expiry events are lost for now; the sweep goes on", error=str(why))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()
 
 
-async def _request_events(store: Store) -> None:
+async def _request_events(server: RedisClient) -> None:
     """Adds expiry events to whatever the server is told to notify; a managed server may forbid that."""
     try:
-        config = await store.redis.config_get("notify-keyspace-events")
+        config = await server.config_get("notify-keyspace-events")
         flags = set(config.get("notify-keyspace-events", ""))
         if not {"E", "x"} <= flags and not {"E", "A"} <= flags:
-            await store.redis.config_set("notify-keyspace-events", "".join(sorted(flags | {"E", "x"})))
+            await server.config_set("notify-keyspace-events", "".join(sorted(flags | {"E", "x"})))
     except RedisError as error:
         log.warning("cannot switch expiry events on; the sweep goes on without them", error=str(error))
 
 
-async def _follow(store: Store, stop: asyncio.Event) -> None:
-    pubsub = store.redis.pubsub()
+async def _follow(store: Store, server: RedisClient, stop: asyncio.Event, until: float) -> None:
+    pubsub = server.pubsub()
+    loop = asyncio.get_running_loop()
     try:
         await pubsub.psubscribe("__keyevent@*__:expired")
-        while not stop.is_set():
+        while not stop.is_set() and loop.time() < until:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
             due: dict[int, list[str]] = {}
             while message is not None:
