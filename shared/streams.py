@@ -23,7 +23,11 @@ BLOCK_MS: Final = 2_000
 """Below the client's socket timeout."""
 TAKE_OVER_MS: Final = 10_000
 """Idle time after which an unacknowledged entry is another consumer's to handle."""
-TAKE_OVER_EVERY: Final = 5.0
+TAKE_OVER_EVERY: Final = 1.5
+"""Seconds, and a blocking read more: what a dead consumer had read is handled 13 s later at the latest. Looking every
+5 s, it took up to 17 s, and 15 s are promised."""
+MEASURE_EVERY: Final = 3
+"""Looks at what others left per look at how much there is."""
 UPKEEP_EVERY: Final = 60.0
 POISON_AFTER: Final = 5
 SUSPECT_AFTER: Final = 3
@@ -240,7 +244,7 @@ async def _upkeep(reader: Reader) -> None:
     loop = asyncio.get_running_loop()
     tidy_at = loop.time() + UPKEEP_EVERY / 6
     while True:
-        await asyncio.sleep(reader.take_over_every)
+        await asyncio.sleep(reader.take_over_every * MEASURE_EVERY)
         try:
             await stream_upkeep.measure(reader.store, reader.shard, reader.group)
             if loop.time() >= tidy_at:
