@@ -64,7 +64,8 @@ def discover() -> list[ModuleType]:
 
 def share(modules: list[ModuleType], seconds: float) -> tuple[list[Planned], list[ModuleType]]:
     """Shares `seconds` out by weight, none above FULL; those that would get less than LEAST are left out. Pure."""
-    taken, left_out = list(modules), []
+    taken = list(modules)
+    left_out: list[ModuleType] = []
     while taken:
         budgets = _budgets(taken, seconds)
         short = [module for module in taken if budgets[module.NAME] < _least(module)]

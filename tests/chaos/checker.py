@@ -176,9 +176,9 @@ def _deliveries(facts: Facts, verdict: Verdict, limits: Limits) -> None:
     }
     queue = verdict.deliveries
     due = set()
-    for event in facts.events:
-        for target in expected(event, facts.subscriptions):
-            pair = (target, event.id)
+    for fact in facts.events:
+        for target in expected(fact, facts.subscriptions):
+            pair = (target, fact.id)
             due.add(pair)
             queue.acknowledged += 1
             if any(200 <= receipt.answered <= 299 for receipt in received.get(pair, ())):

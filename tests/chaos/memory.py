@@ -66,7 +66,7 @@ async def of_redis(store: Store) -> tuple[int, int, int, dict[str, int]]:
             break
     kept = sum(round(sizes[kind] / asked[kind] * counts[kind]) for kind in KEPT if asked[kind])
     info = await store.redis.info("memory")
-    stats = await store.redis.execute_command("MEMORY STATS")
+    stats = await store.redis.memory_stats()
     # The tables' slots double now and then, which is no leak; a key with a TTL has an entry in a second table.
     total = sum(counts.values())
     slots = SLOT * 2 ** math.ceil(math.log2(max(total, 4)))

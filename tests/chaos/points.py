@@ -96,4 +96,4 @@ def install(spelled: str) -> None:
     streams._read = reading
     deliveries.create = around(deliveries.create, "create", trap)  # type: ignore[assignment]
     queue.hint = around(queue.hint, "hint", trap)  # type: ignore[assignment]
-    outbound.Sender.post = around(outbound.Sender.post, "send", trap)  # type: ignore[method-assign]
+    outbound.Sender.post = around(outbound.Sender.post, "send", trap)  # type: ignore[method-assign, assignment]

@@ -31,20 +31,11 @@ async def plain_redis(folder: Path, *options: str) -> AsyncIterator[str]:
     found = binaries()
     binary = found.get("redis-server") or found["valkey"]
     socket = folder / "socket"
-    arguments = [
-        "--port",
-        "0",
-        "--unixsocket",
-        socket,
-        "--dir",
-        folder,
-        "--save",
-        "",
-        "--loglevel",
-        "warning",
-    ]
+    place = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+    quiet = ["--save", "", "--loglevel", "warning"]
     aof = ["--appendonly", "yes", "--appendfsync", "everysec"]
-    process = leash.start([binary, *arguments, *aof, *options], log=folder / "redis.log")
+    command = [binary, *place, *quiet, *aof, *options]
+    process = leash.start(command, log=folder / "redis.log")
     url = f"unix://{socket}?db=0"
     try:
         client = blocking.Redis.from_url(url)

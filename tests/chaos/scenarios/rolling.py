@@ -25,10 +25,10 @@ LOAD: Final = Load(monitors=100, every=1.0, timeout=(1.5, 3.0), channels=40)
 async def run(context: Context) -> Score:
     """Restarts one replica after the other until the budget, or the wanted number, is reached."""
     wanted = context.count(100, least=4)
-    seconds = []
+    seconds: list[float] = []
     async with rig(context, LOAD, names=(*USUAL, *(f"{service}#2" for service in RESTARTED))) as up:
         # Receivers take their time, so that every stop finds messages on their way.
-        up.receivers.delay = (0.05, 0.5)
+        up.receivers.delay = (0.02, 0.2)
         up.workload.begin()
         names = cycle([*RESTARTED, *(f"{service}#2" for service in RESTARTED)])
         until = now_ms() + 1000 * (context.budget - SETTLE)

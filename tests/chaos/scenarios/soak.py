@@ -7,8 +7,10 @@ heartbeat or of 47 bytes per event would be seen; the wobble of an allocator is 
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from chaos import ledger, memory, steady
@@ -47,18 +49,17 @@ LOAD: Final = Load(
 class Tally(History):
     """Counts what is delivered instead of keeping it: an hour is too long to keep."""
 
-    def receipt(self, receipt: Receipt) -> None:
-        seen = self.received.setdefault(receipt.target, {})
-        for event in receipt.events:
-            seen[event] = seen.get(event, 0) + 1
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.received: dict[str, Counter[str]] = {}
 
-    received: dict[str, dict[str, int]]
+    def receipt(self, receipt: Receipt) -> None:
+        self.received.setdefault(receipt.target, Counter()).update(receipt.events)
 
 
 async def run(context: Context) -> Score:
     """The load for the whole budget, a look every 15 s, then the drain."""
     async with rig(context, LOAD, history=Tally) as up:
-        assert isinstance(up.history, Tally)
         up.stop_following()  # an hour of events is not kept in this process
         samples, beats, events = await _drive(up, context)
         left = await up.drained(120)
@@ -77,7 +78,6 @@ async def _drive(up: Rig, context: Context) -> tuple[list[Sample], steady.Steady
     samples: list[Sample] = []
     loop = asyncio.get_running_loop()
     began = loop.time()
-    up.history.received = {}  # type: ignore[attr-defined] - rig gave a Tally
     turn = 0
     while loop.time() < began + context.budget:
         silent.clear()
@@ -128,7 +128,8 @@ def _judge(
             score.rows.append(score.row(PROMISE, figure, told, len(points), "≤ 8 MiB/h", growth <= FLAT))
     score.zero(PROMISE, "pending entries and deliveries at the end", sum(left.values()), entries)
     score.zero(PROMISE, "targets in the due set at the end", sum(due.values()), entries)
-    got = up.history.received.get("webhook:1", {})  # type: ignore[attr-defined] - a Tally
+    assert isinstance(up.history, Tally)
+    got = up.history.received.get("webhook:1", Counter())
     ours = [name for name in got if name.startswith("soak-")]
     score.zero(
         PROMISE, "acknowledged events not delivered", max(0, events.acknowledged - len(ours)), len(ours)

@@ -44,7 +44,8 @@ async def run(context: Context) -> Score:
     """Kills for two thirds of the budget, stalls for the rest, and judges."""
     names = (*USUAL, *(f"{service}#2" for service in DOUBLED))
     async with rig(context, LOAD, names=names) as up:
-        up.receivers.delay = (0.05, 0.4)
+        # Slow enough that every fault finds messages on their way, quick enough that 20 at a time suffice.
+        up.receivers.delay = (0.02, 0.15)
         up.workload.begin()
         stalls = [STALL, LONG_STALL] if context.scale >= 1 else [STALL]
         until = now_ms() + 1000 * (context.budget - SETTLE - sum(stalls) - 5 * len(stalls))
