@@ -29,8 +29,7 @@ local function credit(m, deadline)
   return deadline, base
 end
 
-local function judge(k, id, verdict)
-  local deadline = tonumber(redis.call('ZSCORE', KEYS[1], id))
+local function judge(k, id, deadline, verdict)
   if not deadline or deadline > now then return -1 end
   if deadline > heard then return -5 end
   local m = read(k.monitor)
@@ -49,19 +48,31 @@ local function judge(k, id, verdict)
       return -2
     end
   end
-  disarm(KEYS[1], k.pulse, id)
   transition(k, id, m, 'dead', '', m.started ~= '' and 'unfinished' or 'silence')
-  redis.call('HDEL', k.monitor, 'started', 'rid', 'digest')
+  if m.started .. m.rid .. m.digest ~= '' then redis.call('HDEL', k.monitor, 'started', 'rid', 'digest') end
   return now - deadline
 end
 
-local results = {}
-for i = 1, (#ARGV - 1) / 2 do
+-- What is one command for all costs a storm a third less. The hint of a passed deadline expired with it.
+local ids, results, disarmed, opened = {}, {}, {}, {}
+for i = 2, #ARGV, 2 do ids[i / 2] = ARGV[i] end
+if #ids == 0 then return {now, {}} end
+local deadlines = redis.call('ZMSCORE', KEYS[1], unpack(ids))
+for i, id in ipairs(ids) do
   local key = 3 + 3 * i
   local k = {monitor = KEYS[key + 1], pulse = KEYS[key + 2], history = KEYS[key + 3],
-    events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
-  local ok, result = pcall(judge, k, ARGV[2 * i], ARGV[2 * i + 1])
-  if not ok then redis.call('ZADD', KEYS[1], now + 60000, ARGV[2 * i]) end
+    events = KEYS[2], incidents = KEYS[3], open = KEYS[4], opened = opened}
+  local ok, result = pcall(judge, k, id, tonumber(deadlines[i]), ARGV[2 * i + 1])
+  if not ok then redis.call('ZADD', KEYS[1], now + 60000, id) end
   results[i] = ok and result or -4
+  if results[i] >= 0 then
+    disarmed[#disarmed + 1] = 'inf'
+    disarmed[#disarmed + 1] = id
+  end
+end
+if #disarmed > 0 then redis.call('ZADD', KEYS[1], unpack(disarmed)) end
+if #opened > 0 then
+  redis.call('ZADD', KEYS[3], unpack(opened))
+  redis.call('ZADD', KEYS[4], unpack(opened))
 end
 return {now, results}

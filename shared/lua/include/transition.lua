@@ -57,7 +57,8 @@ local function keep(k, incident, to, bad)
 end
 
 -- transition(k, id, m, to, message, reason): status, incident and event as one fact.
--- k names the keys monitor, history, events, incidents, open. The incident is opened by error or dead and closed by
+-- k names the keys monitor, history, events, incidents, open; a caller with many gives a list `opened`, to write itself
+-- what goes into the latter two: <ms>, <incident>, …. The incident is opened by error or dead and closed by
 -- anything else; leaving error or dead for alive or warning emits monitor.recovered alone.
 local function transition(k, id, m, to, message, reason)
   local from, gen, incident = m.status, m.gen + 1, m.incident
@@ -70,16 +71,20 @@ local function transition(k, id, m, to, message, reason)
     prune(k, id)
     incident = id .. '.' .. gen
     redis.call('HSET', k.history, 'i:' .. gen, string.format('%d', now) .. '||' .. to .. '|' .. reason)
-    redis.call('ZADD', k.incidents, now, incident)
-    redis.call('ZADD', k.open, now, incident)
+    if k.opened then
+      k.opened[#k.opened + 1] = now
+      k.opened[#k.opened + 1] = incident
+    else
+      redis.call('ZADD', k.incidents, now, incident)
+      redis.call('ZADD', k.open, now, incident)
+    end
   elseif incident ~= '' then
     keep(k, incident, to, bad)
     if not bad then redis.call('ZREM', k.open, incident) end
   end
-  if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'incident', incident)
-  else redis.call('HSET', k.monitor, 'status', to, 'gen', gen) end
+  emit(k.events, k.monitor, id, gen, type, from, to, message, reason, incident) -- it tells the old `since`
+  if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now, 'incident', incident)
+  else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now) end
   if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
-  emit(k.events, k.monitor, id, gen, type, from, to, message, reason, incident)
-  redis.call('HSET', k.monitor, 'since', now)
   m.status, m.gen, m.since, m.incident = to, gen, now, bad and incident or ''
 end
