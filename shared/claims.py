@@ -33,7 +33,7 @@ BODY_IN_ATTEMPT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a worker asks for one target: at most `limit` deliveries; `digest` for channels, see `shared.burst`."""
+    """What a worker asks for one target: at most `limit` messages; `digest` for channels, see `shared.burst`."""
 
     target: str
     limit: int = IN_FLIGHT
@@ -126,7 +126,7 @@ class _Order:
 def _order(want: Want, seen: Peek) -> _Order:
     if not want.digest:
         return _Order(want, seen.numbers[: min(want.limit, seen.places)])
-    step = burst.decide(seen.burst, seen.due, seen.places, seen.now)
+    step = burst.decide(seen.burst, seen.due, min(seen.places, want.limit), seen.now)
     if step.digest:
         return _Order(want, seen.numbers, UNCAPPED, 0, step, seen.now)
     return _Order(want, seen.numbers[: step.singles], IN_FLIGHT, step.wait_until, step)
@@ -171,7 +171,8 @@ async def _claim(
     got: list[list[Delivery]] = [[] for _ in orders]
     for index, *fields in rows:
         owner = owners[index - 1]
-        got[owner].append(_delivery(store, orders[owner].want.target, int(numbers[index - 1]), fields))
+        number = int(numbers[index - 1])
+        got[owner].append(_delivery(store, orders[owner].want.target, number, fields, int(at)))
     return [
         Claimed(
             items, _more(flag, order, int(at)), flag == FULL, order.until > 0 and bool(items), order.until
@@ -193,7 +194,7 @@ def _burst_arguments(step: burst.Step | None) -> tuple[scripts.RunArgument, ...]
     return (after.version, version, ",".join(map(str, after.times)), after.digest_at, after.last_digest)
 
 
-def _delivery(store: Store, target: str, number: int, fields: list[str | None]) -> Delivery:
+def _delivery(store: Store, target: str, number: int, fields: list[str | None], claimed: int) -> Delivery:
     event, type_, payload, at, created, attempt, epoch, incident, meta, due = fields
     return Delivery(
         target,
@@ -209,6 +210,7 @@ def _delivery(store: Store, target: str, number: int, fields: list[str | None]) 
         incident or "",
         meta or "",
         int(float(due or 0)),
+        claimed=claimed,
     )
 
 

@@ -75,10 +75,11 @@ def letter(channel: Channel, deliveries: Sequence[Delivery]) -> Letter:
             note = test_note(channel.name, channel.language)
         else:
             note = Note.loads(json.loads(first.meta)["note"])
-        return Letter(first.target, first.event, first.type, first.at, first.payload, note)
+        return Letter(first.target, first.event, first.type, first.at, first.payload, note, first.claimed)
     note = compose_digest([_member(delivery) for delivery in deliveries], channel.language)
     payload = json.dumps({"count": len(deliveries), "events": [one.event for one in deliveries[:100]]})
-    return Letter(first.target, f"mp.digest.{first.event}", "digest", first.at, payload, note)
+    name = f"mp.digest.{first.event}"
+    return Letter(first.target, name, "digest", first.at, payload, note, first.claimed)
 
 
 def _member(delivery: Delivery) -> Member:

@@ -1,6 +1,5 @@
 """One attempt: prepare the request from the webhook as it is now, send it, say what came of it."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +43,8 @@ class WebhookSender:
         webhook = await self._asking.ask(delivery.target)
         if webhook is None:
             raise DeliveryError("the webhook was deleted", permanent=True, label="config")
-        request = prepare(webhook, delivery, self._box, time.time())
+        # Redis' clock and not this machine's: a receiver refuses a signature that is minutes off.
+        request = prepare(webhook, delivery, self._box, delivery.claimed / 1000)
         try:
             reply = await self._http.post(request.url, request.body, request.headers)
         except DeliveryError as error:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ LETTER = Letter(
     note=Note(
         "❌ Service api-worker has been silent for more than 5 minutes.", ("Last heartbeat: 12:03 UTC",)
     ),
+    attempted=1_760_616_481_500,
 )
 PAIR = make()
 MAIL_HEADERS = [
@@ -151,7 +153,7 @@ class TestWebhook:
     async def test_the_payload_carries_type_and_text_and_both_signatures(self, receiver, outlets):
         """Independent verifiers accept the body, and re-serialising it gives the same bytes."""
         config = WebhookConfig(url=f"{receiver.url}/hook", secret="s3", headers={"X-Team": "ops"})
-        await send("webhook", config, LETTER, outlets)
+        await send("webhook", config, replace(LETTER, attempted=round(time.time() * 1000)), outlets)
         got = receiver.journal.received[0]
         content = json.loads(got["body"])
         assert content["type"] == "monitor.dead"

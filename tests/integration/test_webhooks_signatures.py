@@ -161,6 +161,20 @@ async def test_a_secret_of_any_kind_signs_with_its_bytes(store: Store, secret: s
     assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
 
 
+async def test_a_wrong_clock_signs_with_the_right_time(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """The time is that of Redis: a receiver refuses what is minutes off, and a worker's machine may be a day off."""
+    right = time.time
+    async with Receiver() as receiver, webhooks_client(store) as api, working(store):
+        monkeypatch.setattr(time, "time", lambda: right() + 86_400)
+        await make(api, f"{receiver.url}/hook", secret=SECRET)
+        await emit(store, "e1")
+        (request,) = await wait_until(lambda: receiver.journal.received, "the event arrives")
+    monkeypatch.undo()
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    assert abs(int(headers["webhook-timestamp"]) - right()) < 30
+    assert standard(headers, request["body"].encode())
+
+
 async def test_without_a_secret_nothing_is_signed(store: Store):
     """No signature header at all; the others stay."""
     async with Receiver() as receiver, webhooks_client(store) as api, working(store):

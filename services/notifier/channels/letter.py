@@ -12,8 +12,8 @@ C_contra = TypeVar("C_contra", bound=Config, contravariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message for one channel, the same on every attempt. `at` in ms; `payload` JSON text of an
-    object.
+    """One message for one channel, the same on every attempt but for `attempted`, the time of this one. `at` and
+    `attempted` in ms by Redis' clock; `payload` JSON text of an object.
     """
 
     target: str
@@ -22,6 +22,7 @@ class Letter:
     at: int
     payload: str
     note: Note
+    attempted: int
 
     @property
     def channel_id(self) -> str:

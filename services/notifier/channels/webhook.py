@@ -3,7 +3,6 @@ webhook.
 """
 
 import json
-import time
 
 from services.notifier.channels.letter import Letter, Outlets
 from services.notifier.forms import plain
@@ -18,7 +17,7 @@ async def send(config: WebhookConfig, letter: Letter, outlets: Outlets) -> Reply
     body = document(letter)
     secrets = [config.secret] if config.secret else []
     ours = signing.headers(
-        letter.event_type, letter.event_id, letter.channel_id, body, secrets, int(time.time())
+        letter.event_type, letter.event_id, letter.channel_id, body, secrets, letter.attempted // 1000
     )
     reply = await outlets.sender.post(config.url, body, {**config.headers, **ours})
     if 200 <= reply.status <= 299:
