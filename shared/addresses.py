@@ -77,11 +77,11 @@ def parse(url: str) -> Address:
     if found is None:
         raise ValueError("is no URL")
     user, at, hosts = found["place"].rpartition("@")
+    places = tuple(_host(one, number, PORTS[kind]) for number, one in enumerate(hosts.split(","), 1))
     service, database = _service(kind, found["path"] or "")
     options, sentinel_options = _options(scheme, user + at, found["query"] or "")
     if database:
         options["db"] = database
-    places = tuple(_host(one, number, PORTS[kind]) for number, one in enumerate(hosts.split(","), 1))
     return Address(kind, url, places, service, scheme.startswith("rediss"), options, sentinel_options)
 
 

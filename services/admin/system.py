@@ -10,6 +10,7 @@ from services.admin import past
 from services.admin.activity import targets
 from services.admin.shapes import Time
 from shared import keys, monitors, presence
+from shared.cluster import primaries
 from shared.connection import Store
 from shared.events import iso
 from shared.version import version
@@ -123,13 +124,14 @@ def _process(one: presence.Process, now: int) -> ProcessOut:
 
 
 async def _server(store: Store) -> ServerOut:
-    info: dict[str, Any] = await store.redis.info()
-    valkey = info.get("valkey_version")
+    """The server; of a cluster the memory of all its primaries, and whether each of them keeps its data."""
+    infos: list[dict[str, Any]] = [await server.info() for server in await primaries(store.redis)]
+    valkey = infos[0].get("valkey_version")
     return ServerOut(
         name="Valkey" if valkey else "Redis",
-        version=str(valkey or info.get("redis_version", "")),
-        used_memory=int(info.get("used_memory", 0)),
-        persistent=bool(info.get("aof_enabled")),
+        version=str(valkey or infos[0].get("redis_version", "")),
+        used_memory=sum(int(info.get("used_memory", 0)) for info in infos),
+        persistent=all(info.get("aof_enabled") for info in infos),
     )
 
 

@@ -1,0 +1,219 @@
+"""A primary that sentinels watch: found, followed through failovers, and never written once it is replaced."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from servers import binaries
+from telling import Program, Story, telling
+from test_story import BACK, DEAD, comes_back, comes_to_life, dies_and_is_heard
+from topology import SentinelGroup, eventually
+from waiting import wait_until
+
+from shared.connection import Store, connect, is_away
+from shared.queue import depth, hint, open_queue
+from shared.schema import open_store
+from shared.sentinel import PrimaryUnknownError
+
+SERVES_WITHIN = 15.0
+"""Seconds from the primary's end to a write that is acknowledged again."""
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelGroup]:
+    found = binaries()
+    binary = found.get("redis-server") or found["valkey"]
+    group = SentinelGroup(binary, tmp_path_factory.mktemp("sentinel"))
+    try:
+        yield group.start()
+    finally:
+        group.stop()
+
+
+@pytest.fixture
+async def store(group: SentinelGroup) -> AsyncIterator[Store]:
+    """An empty store on a group in which all is well."""
+    await asyncio.to_thread(eventually, group.settled, "the group is well")
+    redis = connect(group.url)
+    await redis.flushall()
+    yield await open_store(redis)
+    await redis.aclose()
+
+
+async def serves(redis: Redis) -> bool:
+    """Whether a write is acknowledged; what fails meanwhile is always something that waiting may help."""
+    try:
+        return bool(await redis.set("mp:{0}:served", "1"))
+    except RedisError as error:
+        if not is_away(error):
+            raise
+        return False
+
+
+def addresses(redis: Redis) -> set[int]:
+    """The ports that the living connections of a client go to."""
+    pool = redis.connection_pool
+    every = [*pool._available_connections, *pool._in_use_connections]
+    return {connection.port for connection in every if connection.is_connected}
+
+
+async def test_a_killed_primary_is_replaced(group: SentinelGroup, store: Store) -> None:
+    """Writes are refused for a moment, and then go to the new primary by the same client."""
+    await store.redis.set("mp:{0}:before", "1")
+    await store.redis.wait(1, 1000)
+    old = group.primary
+    old.kill()
+    began = time.monotonic()
+    await wait_until(lambda: serves(store.redis), "a write acknowledged", SERVES_WITHIN)
+    assert time.monotonic() - began <= SERVES_WITHIN
+    assert await store.redis.get("mp:{0}:before") == "1"
+    assert addresses(store.redis) == {group.primary.port}
+    old.start()
+
+
+async def test_a_frozen_primary_is_left_and_never_written_again(group: SentinelGroup, store: Store) -> None:
+    """Also by a command that waits for it: it fails, and is not sent to a server that wakes up replaced."""
+    old = group.primary
+    waiting = [asyncio.create_task(store.redis.xread({"mp:{0}:events": "$"}, block=1500)) for _ in range(5)]
+    await wait_until(lambda: len(store.redis.connection_pool._in_use_connections) == 5, "all wait")
+    old.freeze()
+    try:
+        await wait_until(lambda: serves(store.redis), "a write acknowledged", SERVES_WITHIN)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert addresses(store.redis) == {group.primary.port} != {old.port}
+    finally:
+        old.thaw()
+    for number in range(200):
+        await store.redis.rpush("mp:{0}:list", number)
+    assert await store.redis.lrange("mp:{0}:list", 0, -1) == [str(number) for number in range(200)]
+    await asyncio.to_thread(eventually, group.settled, "the old primary follows the new one")
+    assert await store.redis.llen("mp:{0}:list") == 200
+
+
+async def test_a_primary_cut_off_from_the_sentinels_alone_is_left_within_seconds(
+    group: SentinelGroup, store: Store
+) -> None:
+    """The clients still reach it and it still says that it is the primary; the sentinels' word counts."""
+    old = group.primary
+    await store.redis.set("mp:{0}:a", "1")
+    # To the sentinels it is gone: they may not talk to it any more.
+    old.ask("ACL", "SETUSER", "default", "-ping", "-info", "-publish", "-role", "-replicaof", "-slaveof")
+    try:
+        await wait_until(lambda: group.primary is not old, "another was elected", SERVES_WITHIN)
+        assert old.ask("SET", "mp:{0}:probe", "1")  # it takes writes: this one is lost
+        await store.redis.exists("mp:{0}:a")  # the look that a command sets off
+        await wait_until(lambda: left(store.redis, old.port), "the old one is left", 5)
+        assert await store.redis.get("mp:{0}:probe") is None
+    finally:
+        old.ask("ACL", "SETUSER", "default", "+@all")
+
+
+async def left(redis: Redis, port: int) -> bool:
+    with contextlib.suppress(RedisError):
+        await redis.exists("mp:{0}:a")
+    return port not in addresses(redis)
+
+
+async def test_an_ordered_failover_is_followed_at_once(group: SentinelGroup, store: Store) -> None:
+    """`SENTINEL FAILOVER` under writes: the old primary is left within two seconds, although it goes on for a while."""
+    old = group.primary
+    group.watchers[0].ask("SENTINEL", "FAILOVER", group.service)
+    await wait_until(lambda: group.primary is not old, "another was elected", SERVES_WITHIN)
+    await wait_until(lambda: left(store.redis, old.port), "the old one is left", 2)
+    await wait_until(lambda: serves(store.redis), "a write acknowledged", 2)
+    assert addresses(store.redis) == {group.primary.port}
+
+
+async def test_a_frozen_sentinel_holds_nobody_up(group: SentinelGroup) -> None:
+    """The others are asked at the same time."""
+    group.watchers[0].freeze()
+    try:
+        redis = connect(group.url)
+        began = time.monotonic()
+        assert await redis.ping()
+        assert time.monotonic() - began < 2
+        await redis.aclose()
+    finally:
+        group.watchers[0].thaw()
+
+
+async def test_the_newest_election_counts(group: SentinelGroup, tmp_path: Path) -> None:
+    """A sentinel that knows nothing of a failover, because it was cut off, sends nobody to the old primary."""
+    redis = connect(group.url)
+    assert await redis.ping()
+    state = await redis.connection_pool._sentinels.clients[1].sentinel_master(group.service)
+    assert int(state["config-epoch"]) == await epoch(group)
+    await redis.aclose()
+
+
+async def epoch(group: SentinelGroup) -> int:
+    state = group.watchers[2].ask("SENTINEL", "MASTER", group.service)
+    return int(dict(zip(state[::2], state[1::2], strict=True))["config-epoch"])
+
+
+async def test_no_sentinel_is_an_outage_in_words(tmp_path: Path) -> None:
+    """As when a server is away: waiting may help."""
+    redis = connect("redis+sentinel://127.0.0.1:1,127.0.0.1:2/pulse")
+    with pytest.raises(RedisError, match="no sentinel knows 'pulse'") as told:
+        await redis.ping()
+    assert is_away(told.value)
+    assert is_away(PrimaryUnknownError())
+    await redis.aclose()
+
+
+async def test_the_job_queue_follows_too(group: SentinelGroup, store: Store) -> None:
+    """A job queue behind sentinels."""
+    queue = open_queue(group.url, "channel")
+    await hint(queue, ["channel:1"])
+    assert await depth(queue, "channel") == 1
+    await queue.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Program]]:
+    started: list[Program] = []
+    yield started
+    for program in started:
+        program.kill()
+
+
+async def accepted(story: Story, url: str) -> bool:
+    return bool((await story.admin.post(url)).status_code == 200)
+
+
+async def test_the_whole_story_goes_on_through_a_failover(
+    tmp_path: Path, group: SentinelGroup, store: Store, programs: list[Program]
+) -> None:
+    """The primary is killed: no process ends, nobody is blamed, and the next silence is told as ever."""
+    async with telling(tmp_path, PULSE_REDIS_URL=group.url) as story:
+        await story.channels()
+        doomed = await comes_to_life(story, programs)
+        await comes_to_life(story, programs, "healthy")
+        assert story.group.process is not None
+        before = children(story.group.process.pid)
+        await store.redis.wait(1, 1000)
+        old = group.primary
+        old.kill()
+        url = str(doomed.process.args[3])  # type: ignore[index]
+        await wait_until(lambda: accepted(story, url), "a heartbeat accepted again", SERVES_WITHIN)
+        old.start()
+        await wait_until(lambda: ready(story), "/readyz", SERVES_WITHIN)
+        assert story.heard(DEAD) == (0, 0, 0)
+        await dies_and_is_heard(story, doomed)
+        await comes_back(story, programs, url)
+        assert [len(found) for found in (story.heard(DEAD), story.heard(BACK))] == [3, 3]
+        assert story.heard("healthy") == (0, 0, 0)
+        assert children(story.group.process.pid) == before
+
+
+async def ready(story: Story) -> bool:
+    return bool((await story.admin.get("/readyz")).status_code == 200)
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
