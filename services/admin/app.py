@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.admin import channels, incidents, monitors, status_pages, system, tokens
+from services.admin import channels, incidents, monitors, poison, status_pages, system, tokens
 from services.admin.neighbours import Neighbours
 from services.admin.pages.app import Beside, create_pages
 from shared.body_limit import BodyLimit
@@ -24,7 +24,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.state.neighbours = Neighbours(settings)
     app.add_middleware(Beside, pages=create_pages(app))
     app.add_middleware(BodyLimit)
-    for resource in (monitors, incidents, channels, tokens, status_pages, system):
+    for resource in (monitors, incidents, channels, tokens, status_pages, system, poison):
         app.include_router(resource.router)
 
     @app.get("/api/openapi.json", tags=["about"])
