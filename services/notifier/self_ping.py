@@ -36,7 +36,7 @@ at most 90 s after any link broke."""
 ASK_AGAIN: Final = 1.0
 """Seconds after which the outside is asked again, should it not take it, for as long as the round has time."""
 ANSWER_WITHIN: Final = 5.0
-"""Seconds for an answer of the collector, and of the outside."""
+"""Seconds for an answer of the collector."""
 SHORTEST_PAUSE: Final = 0.05
 REMEMBERED: Final = 24 * 3600
 """Seconds for which `mishpulse doctor` can tell when the outside was last told."""

@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 PULSE = re.compile(r"mp:\{(\d+)\}:pulse:([0-9a-z]+)")
 """Ids have no hyphen, so that the self-ping's monitor is left to the sweep, which it is there to prove."""
+
 GATHER = 0.005
 """Seconds in which events are gathered: keys that expire together are declared in one script call."""
 
