@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
+from redis.asyncio import UnixDomainSocketConnection
 from report import progress
 
 from shared import directory, keys, monitors, scripts
 from shared.auth import hash_token
-from shared.connection import Store
+from shared.connection import PACKED, Store
 from shared.model import MONITOR_ID_ALPHABET
 from shared.monitors import NewMonitor
 
@@ -26,6 +27,10 @@ BATCH = 100
 """Heartbeats in one script call."""
 LONG = 36_000_000
 """A timeout in ms that no measurement reaches."""
+
+
+PACKER = PACKED[UnixDomainSocketConnection](path="")
+"""Writes commands as the product's connections do."""
 
 
 class Wire:
@@ -78,7 +83,7 @@ class Recorder:
             if name in {"get", "hget"}:
                 return None
             if not (options or name == "delete"):  # the short reservation of a token
-                self.commands.append(hiredis.pack_command((name.upper(), *parts)))
+                self.commands += PACKER.pack_command(name.upper(), *parts)
             return [1] * BATCH if name == "evalsha" and parts[0] == scripts.source("beat")[1] else 1
 
         return note

@@ -66,5 +66,9 @@ def progress(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
         print(f"\r  {what}: {done:,} of {total:,} ({share:.0%})   ", end=end, file=sys.stderr, flush=True)
-    elif done >= total or int(share * 10) > int((done - total / 100) / total * 10):
+    elif _told.get(what) != int(share * 10):
+        _told[what] = int(share * 10)
         print(f"  {what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+
+_told: dict[str, int] = {}

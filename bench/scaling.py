@@ -16,10 +16,11 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+import hiredis
 import redis
 from ground import cpu_seconds, serving, settings_for
 from load import Wrk, beats
-from loading import fill, steps, token
+from loading import Recorder, fill, steps, token
 from report import Curve, Measure, report
 from running import Running, running
 
@@ -88,11 +89,11 @@ def ceiling(url: str, socket: str, runs: int) -> tuple[list[Measure], Curve]:
     if not shutil.which("redis-benchmark"):
         sys.exit("this row needs redis-benchmark (Debian's package redis-tools)")
     client = redis.Redis.from_url(url, decode_responses=True)
-    sha = client.script_load(scripts.source("beat")[0])
+    client.script_load(scripts.source("beat")[0])
     ids = fill(url, range(MONITORS), quiet=True)
     points, measures = [], []
     for batch in BATCHES:
-        command = ["EVALSHA", str(sha), *_arguments(ids[:batch])]
+        command = _command(ids[:batch])
         rates = [_benchmark(socket, CALLS // batch, command) * batch for _ in range(runs)]
         rate = statistics.median(rates)
         points.append((float(batch), rate))
@@ -101,19 +102,15 @@ def ceiling(url: str, socket: str, runs: int) -> tuple[list[Measure], Curve]:
     return measures, Curve("ceiling", "heartbeats/s", tuple(points))
 
 
-def _arguments(ids: list[str]) -> list[str]:
-    """The script's keys and arguments for one heartbeat of each, as `scripts.beat` sends them."""
-    sent: list[str] = []
-
-    class Seen:
-        async def evalsha(self, _sha: str, *parts: object) -> list[int]:
-            sent.extend(map(str, parts))
-            return []
-
-    store = Store(Seen())  # type: ignore[arg-type]
+def _command(ids: list[str]) -> list[str]:
+    """The call for one heartbeat of each, word by word, as `scripts.beat` sends it."""
+    recorder, reader = Recorder(), hiredis.Reader(encoding="utf-8")
+    store = Store(recorder)  # type: ignore[arg-type]
     known = [scripts.monitor_keys(store, name, hash_token(token(number))) for number, name in enumerate(ids)]
     steps(scripts.beat(store.redis, 0, [scripts.Beat(one, "ok") for one in known]))
-    return sent
+    reader.feed(recorder.taken()[0])
+    command: list[str] = reader.gets()
+    return command
 
 
 def _benchmark(socket: str, calls: int, command: list[str]) -> float:

@@ -1,0 +1,153 @@
+"""What things cost Redis, in commands and script calls: figures that no noise moves, so that growth is noticed here.
+
+Times are measured by `make bench`. A number here may be lowered freely; raising one wants a reason.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.collector.batching import BATCH, Batcher
+from services.watchdog import sweep, transitions
+from shared import keys, monitors, scripts
+from shared.connection import Store
+from shared.deliveries import Delivery, NewDelivery, create
+from shared.monitors import NewMonitor
+from shared.pump import Pump
+from shared.retry import Outcome
+from shared.scripts import Beat
+from shared.workers import renew
+
+BEATS = 1_000
+TARGET = "webhook:1"
+LUA = Path(scripts.__file__).parent / "lua"
+
+
+class Commands(dict[str, int]):
+    """Calls of each command, those inside scripts too, by its name in lower case."""
+
+    @property
+    def scripts(self) -> int:
+        return self.get("evalsha", 0) + self.get("eval", 0)
+
+    @property
+    def total(self) -> int:
+        """All but the script calls themselves."""
+        return sum(self.values()) - self.scripts
+
+
+@asynccontextmanager
+async def counted(store: Store) -> AsyncIterator[Commands]:
+    """The commands that Redis runs within the block."""
+    found = Commands()
+    for path in LUA.glob("*.lua"):
+        await store.redis.script_load(scripts.source(path.stem)[0])
+    await store.redis.config_resetstat()
+    yield found
+    stats = await store.redis.info("commandstats")
+    calls = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
+    own = (
+        "config",
+        "info",
+        "client",
+        "select",
+        "hello",
+        "script",
+    )  # asked by this test and by new connections
+    found.update({name: count for name, count in calls.items() if not name.startswith(own)})
+
+
+async def beaten(store: Store, count: int, timeout: int = 60_000) -> list[Beat]:
+    """A heartbeat of each of `count` monitors that were heard twice before."""
+    made = [await monitors.create(store, NewMonitor(name=f"m{i}", timeout=timeout)) for i in range(count)]
+    beats = [Beat(scripts.monitor_keys(store, one.id, one.token_hash), "ok") for one, _ in made]
+    for _ in range(2):
+        await scripts.beat(store.redis, 0, beats)
+    return beats
+
+
+async def test_a_thousand_heartbeats_are_a_few_script_calls(store: Store) -> None:
+    """Those that arrive together share calls, and nothing else is asked of Redis."""
+    beats = await beaten(store, 50)
+    batcher = Batcher(store)
+    async with counted(store) as commands:
+        await asyncio.gather(*[batcher.submit(beats[i % len(beats)]) for i in range(BEATS)])
+        await batcher.drain()
+    assert commands.scripts == -(-BEATS // BATCH)
+
+
+async def test_a_heartbeat_of_a_monitor_that_is_well_is_five_commands(store: Store) -> None:
+    """Read, note when, move the deadline, move the hint, keep the heartbeat; the clock is read once for all."""
+    beats = await beaten(store, 100)
+    async with counted(store) as commands:
+        await scripts.beat(store.redis, 0, beats)
+    assert commands == {
+        "evalsha": 1,
+        "time": 1,
+        "hmget": 100,
+        "hset": 100,
+        "zadd": 100,
+        "set": 100,
+        "lpush": 100,
+    }
+
+
+async def test_idle_watching_is_one_short_call(store: Store) -> None:
+    """A look at the ledger does not grow with the monitors in it."""
+    await beaten(store, 200)
+    await scripts.stamp(store.redis, 0, None)
+    async with counted(store) as commands:
+        for _ in range(10):
+            await sweep.step(store, 0, 0.1)
+    assert commands.scripts == 10
+    assert commands.total <= 10 * 5
+
+
+async def test_a_death_is_eight_commands_and_many_are_one_call(store: Store) -> None:
+    """A storm of deaths is declared many to a call, however many monitors there are beside it."""
+    beats = await beaten(store, 512, timeout=1)
+    ids = [beat.monitor.monitor_id for beat in beats]
+    await asyncio.sleep(0.01)
+    await scripts.stamp(store.redis, 0, None)
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
+    async with counted(store) as commands:
+        assert await transitions.declare(store, 0, ids) == len(ids)
+    assert commands.scripts <= len(ids) / 64
+    assert commands.total <= 8 * len(ids)
+
+
+class AtOnce:
+    """Answers without sending."""
+
+    async def send(self, deliveries: Sequence[Delivery]) -> Outcome:
+        assert len(deliveries) == 1
+        return Outcome(200, "ok")
+
+
+@pytest.mark.parametrize("count", [100, 1_000])
+async def test_a_delivery_costs_the_same_in_a_long_queue(store: Store, count: int) -> None:
+    """Creating, claiming, sending and recording: commands per delivery, whatever the backlog."""
+    pump = Pump(store, "costs", AtOnce())
+    await renew(store, "costs")
+    async with counted(store) as commands:
+        await create(store, [NewDelivery(TARGET, f"e{i}", "t", "{}", 0) for i in range(count)])
+        pump.wake([TARGET])
+        while await store.redis.zcard(keys.of_target(0, "pending", TARGET)):
+            await asyncio.sleep(0.01)
+    await pump.stop(1)
+    assert commands.total - commands["zcard"] <= 26 * count
+    assert commands.scripts <= count / 5
+
+
+async def test_listing_the_status_of_all_is_a_call_per_page(store: Store) -> None:
+    """500 monitors are read in one call; the list of ids comes in steps of 1,000."""
+    beats = await beaten(store, 600)
+    async with counted(store) as commands:
+        ids = await monitors.all_ids(store)
+        await monitors.fields(store, ids, ("status", "name", "seen"))
+    assert len(ids) == len(beats)
+    assert commands.scripts == 2
+    assert commands["hmget"] == len(ids)
