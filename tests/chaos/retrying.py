@@ -114,8 +114,8 @@ def expected(one: Reporter) -> list[Mark]:
 
 
 def compare(wanted: Iterable[Mark], found: Iterable[Mark]) -> tuple[list[Mark], list[Mark]]:
-    """What is missing and what is there too often. Pure."""
-    one, other = Counter(wanted), Counter(found)
+    """What is missing and what is there too often, twice if need be. Pure."""
+    one, other = Counter(iter(wanted)), Counter(iter(found))
     return list((one - other).elements()), list((other - one).elements())
 
 

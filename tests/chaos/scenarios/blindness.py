@@ -95,12 +95,12 @@ def score(
     late = percentile(verdict.lags, 0.99) / 1000
     result.at_most(PROMISE, "their detection after the deadline, p99", late, 1.0, silent, " s")
     result.notes.append(
-        f"blindness: ingest was down for {outage[0]:.0f} s, the longest timeout was {longest:.1f} s; "
+        f"ingest was down for {outage[0]:.0f} s, the longest timeout was {longest:.1f} s; "
         f"{beats:,} beats were acknowledged; clients never retried"
     )
     if verdict.late_clients:
         result.notes.append(
-            f"blindness: {len(verdict.late_clients)} deaths were of clients that were late themselves "
+            f"{len(verdict.late_clients)} deaths were of clients that were late themselves "
             "(the machine was busy); they are not counted"
         )
     return result
