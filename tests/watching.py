@@ -40,9 +40,11 @@ async def listening(store: Store) -> AsyncIterator[None]:
             await asyncio.sleep(0.05)
 
     task = asyncio.create_task(keep())
-    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
-    yield
-    task.cancel()
+    try:
+        await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
+        yield
+    finally:
+        task.cancel()
 
 
 @asynccontextmanager
@@ -50,9 +52,11 @@ async def running(store: Store, count: int = 1, **settings: object) -> AsyncIter
     """`count` watchdogs."""
     stop = asyncio.Event()
     tasks = [asyncio.create_task(service.run(store, load(**settings), stop)) for _ in range(count)]
-    yield
-    stop.set()
-    await asyncio.gather(*tasks)
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
 
 
 async def now_ms(store: Store) -> int:

@@ -35,6 +35,42 @@ async def test_a_first_heartbeat_makes_a_monitor_alive_and_arms_its_deadline(sto
     assert await types(store) == ["monitor.created", "monitor.alive"]
 
 
+@pytest.mark.parametrize("kind", ["ok", "warning", "error"])
+async def test_every_further_heartbeat_moves_the_deadline_and_is_no_event(
+    store: Store, kind: scripts.Kind
+) -> None:
+    """Whichever way through the script it takes: deadline, TTL key, last heartbeat and list are as after the first."""
+    target = await make(store, timeout=60_000, grace=5_000)
+    await beat(store, target, kind)
+    told = await types(store)
+    await store.redis.zadd(keys.deadlines(0), {target.monitor_id: 1})
+    await store.redis.delete(keys.pulse(0, target.monitor_id))
+    await store.redis.hset(keys.monitor(0, target.monitor_id), "seen", "1")  # type: ignore[misc]
+    assert await beat(store, target, kind) == scripts.RECORDED
+    seen = (await monitors.get(store, target.monitor_id)).seen or 0
+    assert await store.redis.zscore(keys.deadlines(0), target.monitor_id) == seen + 65_000
+    assert 64_000 < await store.redis.pttl(keys.pulse(0, target.monitor_id)) <= 65_000
+    assert await store.redis.llen(keys.beats(0, target.monitor_id)) == 2
+    assert await types(store) == told
+
+
+@pytest.mark.parametrize("before", ["ok", "warning", "error"])
+@pytest.mark.parametrize("after", ["ok", "warning", "error"])
+async def test_a_heartbeat_that_says_something_else_is_a_change(
+    store: Store, before: scripts.Kind, after: scripts.Kind
+) -> None:
+    """From each status to each other one: one event, the new status, one more generation."""
+    target = await make(store)
+    await beat(store, target, before)
+    was = await monitors.get(store, target.monitor_id)
+    answer = await beat(store, target, after)
+    now = await monitors.get(store, target.monitor_id)
+    assert now.status == {"ok": "alive", "warning": "warning", "error": "error"}[after]
+    changed = before != after
+    assert (answer, now.gen - was.gen) == ((scripts.CHANGED, 1) if changed else (scripts.RECORDED, 0))
+    assert len(await types(store)) == 2 + changed
+
+
 async def test_an_error_opens_one_incident_and_is_told_again_when_its_message_changes(store: Store) -> None:
     """A repeated error belongs to the same incident; only news about it is an event."""
     target = await make(store)
@@ -66,17 +102,22 @@ async def test_a_paused_monitor_ignores_heartbeats(store: Store, kind: scripts.K
     assert (await monitors.get(store, target.monitor_id)).status == "paused"
 
 
-async def test_a_start_arms_the_run_and_its_end_keeps_the_duration(store: Store) -> None:
+@pytest.mark.parametrize("before", ["", "alive"])
+async def test_a_start_arms_the_run_and_its_end_keeps_the_duration(store: Store, before: str) -> None:
     """A started run that never ends is due after grace; its end records how long it took."""
     target = await make(store, timeout=60_000, grace=2_000)
+    if before:
+        await beat(store, target)
     await beat(store, target, "start")
-    assert (await monitors.get(store, target.monitor_id)).status == "new"
+    assert (await monitors.get(store, target.monitor_id)).status == (before or "new")
     assert 1_000 < await store.redis.pttl(keys.pulse(0, target.monitor_id)) <= 2_000
     await beat(store, target)
     newest = await store.redis.lindex(keys.beats(0, target.monitor_id), 0)
     _, kind, took, _ = newest.split(" ", 3)
     assert kind == "ok"
     assert int(took) >= 0
+    assert (await monitors.get(store, target.monitor_id)).started is None
+    assert await store.redis.pttl(keys.pulse(0, target.monitor_id)) > 60_000
 
 
 async def test_a_stolen_token_hash_is_refused(store: Store) -> None:

@@ -75,10 +75,12 @@ async def test_nothing_is_declared_before_a_gap_could_be_credited(store: Store) 
 @contextlib.asynccontextmanager
 async def stamping(store: Store):
     task = asyncio.create_task(listening.keep_stamping(store, load()))
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_a_collector_stamps_on_after_any_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

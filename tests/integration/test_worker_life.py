@@ -138,13 +138,15 @@ async def test_arqs_worker_is_started_again_for_as_long_as_it_takes(
     with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
         other = Server(server.name, server.binary, Path(folder))
         sender = Sends()
-        async with working(store, other.url, sender):
-            await wait_until(lambda: len(started) >= 3, "arq was started again", timeout=10)
-            other.start("--appendonly", "no")
-            await create(store, "webhook:1")
-            await hint(other.url, "webhook:1")
-            await wait_until(lambda: len(sender.sent) == 1, "it was sent", timeout=10)
-        other.stop()
+        try:
+            async with working(store, other.url, sender):
+                await wait_until(lambda: len(started) >= 3, "arq was started again")
+                other.start("--appendonly", "no")
+                await create(store, "webhook:1")
+                await hint(other.url, "webhook:1")
+                await wait_until(lambda: len(sender.sent) == 1, "it was sent")
+        finally:
+            other.stop()
 
 
 async def test_a_worker_that_ends_begins_nothing_more(store: Store, server: Server) -> None:
