@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from services.collector.batching import BATCH, Batcher
 from services.watchdog import sweep, transitions
@@ -127,6 +128,10 @@ class AtOnce:
         return Outcome(200, "ok")
 
 
+async def nothing_pending(store: Store) -> bool:
+    return not await store.redis.zcard(keys.of_target(0, "pending", TARGET))
+
+
 @pytest.mark.parametrize("count", [100, 1_000])
 async def test_a_delivery_costs_the_same_in_a_long_queue(store: Store, count: int) -> None:
     """Creating, claiming, sending and recording: commands per delivery, whatever the backlog."""
@@ -135,8 +140,7 @@ async def test_a_delivery_costs_the_same_in_a_long_queue(store: Store, count: in
     async with counted(store) as commands:
         await create(store, [NewDelivery(TARGET, f"e{i}", "t", "{}", 0) for i in range(count)])
         pump.wake([TARGET])
-        while await store.redis.zcard(keys.of_target(0, "pending", TARGET)):
-            await asyncio.sleep(0.01)
+        await wait_until(lambda: nothing_pending(store), "the last delivery")
     await pump.stop(1)
     assert commands.total - commands["zcard"] <= 26 * count
     assert commands.scripts <= count / 5
