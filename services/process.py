@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import sys
@@ -43,6 +44,8 @@ DRAIN_IN_GROUP = 2
 END_WITHIN = 9.0
 """Seconds after a signal within which the process is gone, whatever hangs: below the promised 10."""
 BACKLOG = 2048
+OPEN_FILES = 65_536
+"""Open files a process asks for, where it is allowed that many."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -130,6 +133,18 @@ async def serve(
         raise PulseError("the service could not start; its log says why")
 
 
+def raise_open_files() -> None:
+    """Lets the process open as many files as it is allowed to ask for: each connection is one.
+
+    Common systems start processes with 1,024 and allow many times that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _exit_late() -> None:
     timer = threading.Timer(END_WITHIN, os._exit, (1,))
     timer.daemon = True
@@ -182,6 +197,7 @@ def _run(
     import uvloop  # noqa: PLC0415 - absent where it does not exist; asyncio's own loop does there
 
     logs.setup(service, settings.log_level)
+    raise_open_files()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_live(service, settings, main, signals))

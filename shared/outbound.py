@@ -12,6 +12,7 @@ import contextvars
 import socket
 import ssl
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -37,6 +38,9 @@ MAX_READ = 4 * KEPT_CHARACTERS
 KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a burst shares connections, yet below the 5 s after which common
 servers close one, because a POST sent into a closing connection fails."""
+
+MOST_KEPT = 300
+"""Origins to which idle connections are kept; for others each is closed after its request, for it is an open file."""
 
 OURS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "MishPulse/1"}
 """Headers of every request, unless the caller names them."""
@@ -74,9 +78,13 @@ class Sender:
         deadline: float = DEADLINE,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self.allowed = tuple(allowed)
         self.deadline = deadline
+        self.most_kept = most_kept
+        self._kept: OrderedDict[tuple[str, str], float] = OrderedDict()
+        """Origins by the time at which the newest connection to each became idle, oldest first."""
         self.resolver = resolver or Resolver()
         self.tls = tls or tls_context()
         connector = aiohttp.TCPConnector(
@@ -162,13 +170,25 @@ class Sender:
         raise _failure(error, host, refused)
 
     async def _exchange(self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        origin = (url.scheme, url.authority)
+        keep = self._may_keep(origin)
+        ours = OURS if keep else {**OURS, "Connection": "close"}
         request = self._session.request(
-            method, url, data=body, headers={**OURS, **headers}, allow_redirects=False
+            method, url, data=body, headers={**ours, **headers}, allow_redirects=False
         )
         async with request as response:
             text = await _beginning(response.content)
             wait = parse_retry_after(response.headers.get("Retry-After", ""), time.time())
-            return Reply(response.status, text, response.headers, wait)
+        if keep:
+            self._kept[origin] = time.monotonic()
+            self._kept.move_to_end(origin)
+        return Reply(response.status, text, response.headers, wait)
+
+    def _may_keep(self, origin: tuple[str, str]) -> bool:
+        """Whether a connection may stay open after its request, for a burst to one origin shares it."""
+        while self._kept and next(iter(self._kept.values())) < time.monotonic() - KEEP_ALIVE:
+            self._kept.popitem(last=False)
+        return origin in self._kept or len(self._kept) < self.most_kept
 
     def _socket(self, info: AddrInfoType) -> socket.socket:
         """The connector's factory: a socket for an address that was checked, or ForbiddenAddress."""

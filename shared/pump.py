@@ -21,6 +21,7 @@ from shared.deliveries import Delivery
 from shared.errors import DeliveryError
 from shared.gathering import Gatherer
 from shared.retry import Decision, Outcome
+from shared.sending_cap import SendingCap, default_capacity
 
 SEND_LIMIT: Final = 60.0
 """Seconds; senders have deadlines of their own (15 s), this one ends a sender that forgot."""
@@ -74,7 +75,10 @@ class _Lane:
 
 
 class Pump:
-    """The lanes of one worker process. `digest` is for channels; `label` names a delivery's kind in metrics."""
+    """The lanes of one worker process. `digest` is for channels; `label` names a delivery's kind in metrics.
+
+    `most_sends` caps the messages under way, 0 for as many as the process's open files allow.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Pump:
         digest: bool = False,
         observer: Observer = unobserved,
         label: Callable[[str], str] = keys.kind_of,
+        most_sends: int = 0,
     ) -> None:
         self.store = store
         self.worker = worker
@@ -94,6 +99,7 @@ class Pump:
         self._digest = digest
         self._observer = observer
         self._label = label
+        self._cap = SendingCap(most_sends or default_capacity())
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sends: set[asyncio.Task[None]] = set()
@@ -117,6 +123,7 @@ class Pump:
     async def stop(self, grace: float) -> None:
         """Claims nothing more, lets sends end for `grace` seconds, then gives the rest back without an attempt."""
         self._stopping = True
+        self._cap.close()
         for lane in self._lanes.values():
             lane.freed.set()
         if pending := self._tasks | self._sends:
@@ -139,7 +146,13 @@ class Pump:
         try:
             while not self._stopping:
                 lane.again = False
-                claimed = await self._claims(target).ask(Want(target, digest=self._digest))
+                places = await self._cap.take(target)
+                if not places:
+                    if not lane.sending:
+                        return  # stopping, or an earlier lane's sends have them: the ledger wakes it in a second
+                    await self._wait_for_places(lane)
+                    continue
+                claimed = await self._claim(target, places)
                 if self._stopping:
                     await self._give_back(target, claimed.deliveries)
                     return
@@ -153,6 +166,17 @@ class Pump:
             getattr(log, level)("pump.lane_ended", target=target, error=repr(error))
         finally:
             del self._lanes[target]
+
+    async def _claim(self, target: str, places: int) -> Claimed:
+        """Claims at most `places` messages; those that no message takes are free again."""
+        messages = 0
+        try:
+            claimed = await self._claims(target).ask(Want(target, places, digest=self._digest))
+            messages = 1 if claimed.as_digest else len(claimed.deliveries)
+            return claimed
+        finally:
+            if places > messages:
+                self._cap.give_back(target, places - messages)
 
     async def _wait_for_places(self, lane: _Lane) -> None:
         """Until a place is free, and a moment longer while fewer than half are."""
@@ -178,7 +202,9 @@ class Pump:
                 await self._gather_members(target, message, until)
             began = time.monotonic()
             outcome = await self._attempt(message)
-            await self._record(target, message, outcome, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._cap.judge(target, well=outcome.ok, seconds=seconds)
+            await self._record(target, message, outcome, seconds)
         except asyncio.CancelledError:
             await self._give_back(target, message)
             raise
@@ -187,6 +213,7 @@ class Pump:
         finally:
             self.held.difference_update((target, d.number, d.epoch) for d in message)
             lane.sending -= 1
+            self._cap.give_back(target)
             lane.freed.set()
 
     async def _gather_members(self, target: str, message: list[Delivery], until: int) -> None:

@@ -102,7 +102,7 @@ async def hint(pool: ArqRedis, targets: Iterable[str]) -> None:
         scheduler.complain("queue.hint_lost", error)
 
 
-async def run_worker(
+async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; most are named
     store: Store,
     queue_url: str,
     sender: Sender,
@@ -112,6 +112,7 @@ async def run_worker(
     digest: bool = False,
     observer: Observer = unobserved,
     label: Callable[[str], str] = keys.kind_of,
+    most_sends: int = 0,
 ) -> None:
     """Delivers to all targets of `kind` until `stop` is set, through any absence of Redis.
 
@@ -121,7 +122,7 @@ async def run_worker(
        and the worker's key goes.
     """
     worker = f"{os.getpid()}-{secrets.token_hex(6)}"
-    pump = Pump(store, worker, sender, digest=digest, observer=observer, label=label)
+    pump = Pump(store, worker, sender, digest=digest, observer=observer, label=label, most_sends=most_sends)
     group = GROUPS[kind]
     async with _running(_renew(store, worker)):
         await _first_sign(store, worker, stop)

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     sweep_interval: float = Field(default=0.1, ge=0.01, le=3600, description="the longest sleep of the sweep")
     expiry_hints: bool = Field(default=True, description="whether the watchdog listens to expiry events")
 
+    max_sends: int = Field(
+        default=0, ge=0, description="messages under way per worker process; 0: by its limit of open files"
+    )
     smtp_url: str = Field(default="", description="smtp:// or smtps:// server for channels that name none")
     smtp_from: str = Field(default="MishPulse <mishpulse@localhost>", description="sender of e-mails")
     allow_private_targets: Networks = Field(

@@ -52,6 +52,7 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                 stop=stop,
                 digest=True,
                 label=postman.label,
+                most_sends=settings.max_sends,
             )
         finally:
             reading.cancel()

@@ -43,7 +43,13 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
             ):
                 observer = partial(consequences.observe, store)
                 await queue.run_worker(
-                    store, settings.queue_url, sender, kind=KIND, stop=stop, observer=observer
+                    store,
+                    settings.queue_url,
+                    sender,
+                    kind=KIND,
+                    stop=stop,
+                    observer=observer,
+                    most_sends=settings.max_sends,
                 )
     finally:
         with contextlib.suppress(Exception):

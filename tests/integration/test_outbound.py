@@ -263,3 +263,14 @@ async def test_a_cancelled_request_leaves_nothing_behind(sender, receiver):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sender._session.connector._acquired == set()
+
+
+async def test_idle_connections_are_kept_to_some_origins_only(receiver: Receiver):
+    """Each is an open file: beyond the limit a connection is closed after its request, a burst still shares its own."""
+    async with Receiver() as other, Sender(LOOPBACK, most_kept=1) as sender:
+        for _ in range(2):
+            for one in (receiver, other):
+                await sender.post(f"{one.url}/", b"{}", {})
+    asked = [one.journal.received for one in (receiver, other)]
+    assert ["Connection" in request["headers"] for request in asked[0]] == [False, False]
+    assert [request["headers"].get("Connection") for request in asked[1]] == ["close", "close"]

@@ -158,6 +158,50 @@ async def test_a_hanging_destination_holds_back_no_other(store, server, hints):
         await wait_until(lambda: len(sender.ids) == 109, "the rest follows")
 
 
+async def test_a_crowd_that_hangs_within_the_processs_cap_holds_back_no_other(store, server, hints):
+    """Backlogs of hanging destinations get ever less of it, what is due to others arrives, the cap is never passed."""
+    sender = Sends()
+    hanging = [f"webhook:{i}" for i in range(20)]
+    for target in hanging:
+        sender.gates[target] = asyncio.Event()
+    async with working(store, server.url, sender, most_sends=60):
+        await deliveries.create(store, [new(i, target) for target in hanging for i in range(30)])
+        await queue.hint(hints, hanging)
+        await wait_until(lambda: {m[0].target for m in sender.started} == set(hanging), "each has one")
+        others = [f"webhook:{i}" for i in range(20, 320)]
+        await deliveries.create(store, [new("a", target) for target in others])
+        await queue.hint(hints, others)
+        await wait_until(lambda: len(sender.ids) == 300, "all others were sent", timeout=5)
+        assert len(sender.started) - len(sender.messages) < 60
+        for gate in sender.gates.values():
+            gate.set()
+        await wait_until(lambda: len(sender.ids) == 900, "the rest follows", timeout=10)
+    assert len(set(sender.ids)) == 900
+
+
+async def test_more_that_hang_than_there_are_places_end_the_wait_of_the_others(store, server, hints):
+    """Having failed once they share half of the places: those that work do not wait for them again."""
+    hanging = {f"webhook:{i}": DeliveryError("no answer", label="timeout") for i in range(40)}
+    sender = Sends(hanging)
+    async with working(store, server.url, sender, most_sends=20):
+        await deliveries.create(store, [new("a", target) for target in hanging])
+        await queue.hint(hints, hanging)
+        await wait_until(lambda: len(sender.ids) == 40, "each failed once")
+        for target in hanging:
+            sender.gates[target] = asyncio.Event()
+        await deliveries.create(store, [new("b", target) for target in hanging])
+        await queue.hint(hints, hanging)
+        await wait_until(lambda: len(sender.started) == 50, "half of the places hang")
+        others = [f"webhook:{i}" for i in range(40, 140)]
+        await deliveries.create(store, [new("a", target) for target in others])
+        await queue.hint(hints, others)
+        await wait_until(lambda: len(sender.ids) == 140, "all others were sent", timeout=5)
+        assert len(sender.started) == 150
+        for gate in sender.gates.values():
+            gate.set()
+        await wait_until(lambda: len(sender.ids) >= 180, "the rest follows", timeout=10)
+
+
 async def test_a_backlog_of_one_target_is_worked_off(store, server, hints):
     """Far more than the cap, each once, in batches."""
     sender = Sends()
