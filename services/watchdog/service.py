@@ -25,7 +25,7 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
             group.create_task(keep_rewinding(store, shard, stop))
         group.create_task(keep_trimming(store, stop))
         if settings.expiry_hints:
-            group.create_task(listen(store, stop))
+            group.create_task(listen(store, stop, sweep_interval=settings.sweep_interval))
 
 
 async def keep_trimming(store: Store, stop: asyncio.Event) -> None:
