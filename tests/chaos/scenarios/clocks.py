@@ -5,6 +5,7 @@ import contextlib
 from collections import defaultdict
 from typing import Any, Final
 
+from aiohttp import web
 from doubles.receiver import Receiver
 
 from chaos import ledger
@@ -44,6 +45,20 @@ STEPS: Final = (DAY, 0, -DAY, 0)
 LOAD: Final = Load(monitors=0, events=0.0, channels=0, webhooks=())
 
 
+class Refusing(Receiver):
+    """Refuses the next `refusals` events that it sees for the first time; what comes again is taken."""
+
+    refusals = 0
+
+    async def _plain(self, request: web.Request) -> web.Response:
+        known = {one["headers"].get("webhook-id") for one in self.journal.received}
+        await self._keep(request)
+        if self.refusals and request.headers["webhook-id"] not in known:
+            self.refusals -= 1
+            return web.Response(status=500, text="later")
+        return web.Response(text="ok")
+
+
 async def run(context: Context) -> Score:
     """Every service gets a clock of its own; each is stepped in turn, under load."""
     async with contextlib.AsyncExitStack() as stack:
@@ -51,7 +66,7 @@ async def run(context: Context) -> Score:
         clocks = {name: Clock(context.folder / f"clock-{name}") for name in USUAL}
         for name, clock in clocks.items():
             await up.world.restart(name, **clock.environment)
-        receiver = await stack.enter_async_context(Receiver())
+        receiver = await stack.enter_async_context(Refusing())
         await _subscribe(up, receiver)
         wire = await stack.enter_async_context(Wire(up.world.ports["collector"], ADMIN_TOKEN))
         fleet = Fleet(up.store, wire, context.rng)
@@ -63,7 +78,7 @@ async def run(context: Context) -> Score:
         for clock in clocks.values():
             for seconds in STEPS:
                 clock.step(seconds)
-                receiver.answers += [(500, "later", {})] * FAILING
+                receiver.refusals += FAILING
                 await asyncio.sleep(pause)
         clocks["watchdog"].step(DAY)
         clocks["collector"].step(-DAY)

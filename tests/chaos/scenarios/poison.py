@@ -18,7 +18,7 @@ from shared import keys
 NAME = "poison"
 PROMISE = "a poison event ends aside, and holds up no other"
 WEIGHT = 0.3
-LEAST = 36.0
+LEAST = 24.0
 FULL = 100.0
 
 GROUPS: Final = ("notifier", "webhooks")
@@ -99,7 +99,9 @@ async def _score(
     score = Score()
     n = len(entries)
     score.zero(PROMISE, "poison entries not put aside", len(set(entries) - found), n)
-    score.at_most(PROMISE, "deliveries of one poison entry, most", max(most.values()), DELIVERIES, n)
+    worst = max(most.values())
+    figure, goal = "deliveries of one poison entry, most", f"≤ {DELIVERIES}"
+    score.rows.append(score.row(PROMISE, figure, f"{worst}", n, goal, 0 < worst <= DELIVERIES))
     times = {name: at for (_, name), at in writers.written.acknowledged.items()}
     arrived = {receipt.message: receipt.at for receipt in up.facts.receipts}
     missing = [name for name in times if name not in arrived]

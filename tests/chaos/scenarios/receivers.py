@@ -19,12 +19,12 @@ from chaos.world import ADMIN_TOKEN
 NAME = "receivers"
 PROMISE = "one slow or broken destination delays no other"
 WEIGHT = 0.5
-LEAST = 40.0
+LEAST = 27.0
 FULL = 150.0
 
 TELLERS: Final = 5
 EVERY: Final = 0.25
-PROMPT: Final = 1.0
+PROMPT: Final = 2.0
 """Seconds within which a healthy receiver has an event, whatever the others do."""
 STUCK: Final = 16.0
 """Seconds that an attempt into a black hole lasts."""
@@ -61,7 +61,7 @@ def destinations() -> list[Destination]:
 
 
 async def run(context: Context) -> Score:
-    """Events while six of eight destinations are broken; then all heal, and `recover` is asked for."""
+    """Events while five of seven destinations are broken; then all heal, and `recover` is asked for."""
     async with contextlib.AsyncExitStack() as stack:
         up = await stack.enter_async_context(rig(context, LOAD))
         wire = await stack.enter_async_context(Wire(up.world.ports["collector"], ADMIN_TOKEN))

@@ -22,8 +22,8 @@ from chaos.world import ADMIN_TOKEN
 NAME = "redis_kills"
 PROMISE = "what is acknowledged survives a killed Redis"
 WEIGHT = 1.5
-LEAST = 44.0
-FULL = 520.0
+LEAST = 60.0
+FULL = 500.0
 
 KILLS: Final = 50
 UPTIME: Final = (0.5, 1.5)
