@@ -32,19 +32,23 @@ READY_WITHIN: Final = 60.0
 """Seconds: starting takes one on a free machine, and a campaign may share its machine with others."""
 
 
+PORTS: Final = itertools.count(20_000 + os.getpid() % 120 * 100)
+"""Below the ports that outgoing connections take by chance; campaigns that run side by side begin apart."""
+
+
 def free_port() -> int:
-    """A port that nobody uses and that no outgoing connection takes by chance: below the ephemeral ones.
+    """A port that nobody uses and that this process has not given out before: it is bound only later.
 
     A service that was killed needs it again at once.
     """
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+    for port in PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+    raise AssertionError("unreachable")
 
 
 @dataclass(slots=True)
