@@ -131,6 +131,18 @@ async def test_nobody_else_sees_it(store: Store, server: Server, key_file: Path)
     assert [len(one.journal.received) for one in (people, machine)] == [1, 1]
 
 
+async def test_with_several_shards_too(store: Store, server: Server, key_file: Path) -> None:
+    """The round goes through one of them, its delivery through another; the sweep of each has a gauge of its own."""
+    began = time.time()
+    many = Store(store.redis, 4)
+    async with Receiver() as outside, everything(many, server, key_file, outside.url):
+        await wait_until(lambda: outside.journal.received, "a round", timeout=3 * INTERVAL)
+        assert await monitors.all_ids(many) == []
+        assert await monitors.count(many) == 0
+    name = "mishpulse_last_sweep_timestamp_seconds"
+    assert all((REGISTRY.get_sample_value(name, {"shard": str(one)}) or 0) >= began for one in range(4))
+
+
 async def test_without_a_url_nothing_happens(store: Store, server: Server, key_file: Path) -> None:
     """No monitor, no round, no request."""
     async with everything(store, server, key_file, ""):
