@@ -5,9 +5,9 @@ replicas (`watchdog#2`). HTTP services keep their port over restarts.
 """
 
 import asyncio
+import itertools
 import math
 import os
-import random
 import signal
 import socket
 import subprocess
