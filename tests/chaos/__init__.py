@@ -10,6 +10,9 @@
 | `checker` | pure: judges a history; unit-tested with histories that must fail |
 | `score` | `Context` (what a scenario gets) and `Score` of `Row`s (what it returns) |
 | `rig` | `rig(context)`: all of the above put together around one Redis, the usual start of a scenario |
+| `proxy`, `redis_server`, `clock` | what is broken on purpose: replies, a Redis with slow fsyncs, a process's wall clock |
+| `healthy`, `retrying`, `wire` | thousands of clients that never retry, clients that always do, and their HTTP |
+| `consistency` | whether what Redis holds contradicts itself |
 | `scenarios/` | one file per scenario, found by its `NAME` |
 | `campaign` | `python -m chaos.campaign --seed 7 --minutes 30 [--only name]`, each scenario a process of its own |
 | `scorecard` | prints the scores and writes them into `docs/reliability.md` |
