@@ -1,9 +1,11 @@
 """The real processes, started as an operator starts them: `mishpulse collector` and its like."""
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from ground import ROOT
 
 from shared.settings import Settings
 
-HTTP = ("collector", "webhooks", "admin")
+HTTP = ("collector", "webhooks", "admin", "up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 @contextmanager
 def running(service: str, settings: Settings, core: int | None = None, **more: str) -> Iterator[Running]:
     """One service until the block ends; `more` are further settings by their names in the environment."""
-    port = free_port()
+    port, folder = free_port(), tempfile.TemporaryDirectory(prefix="pulse-bench-")
     options = ["--port", str(port)] if service in HTTP else []
+    if service == "up":
+        options += ["--data", folder.name]
     if service not in HTTP:
         more["PULSE_METRICS_PORT"] = str(port)
     child = subprocess.Popen(
@@ -74,13 +78,21 @@ def running(service: str, settings: Settings, core: int | None = None, **more: s
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        folder.cleanup()
 
 
 def _wait(child: subprocess.Popen[bytes], port: int, service: str) -> None:
+    """Until it answers; `mishpulse up` takes connections before there is anybody to answer them."""
     deadline = time.monotonic() + 20
     while child.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+        finally:
+            connection.close()
     raise RuntimeError(f"{service} did not start")
