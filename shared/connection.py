@@ -16,6 +16,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared import addresses
+from shared.client import Client
 
 RedisClient = Redis
 """The client every function takes; it answers `str`."""
@@ -141,7 +142,6 @@ OPTIONS: dict[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "retry": Retry(NoBackoff(), 1),
-    "retry_on_error": [RedisConnectionError],
     "health_check_interval": 30,
 }
 """A command is tried once more, at once, when its pooled connection turns out dead, so that a restarted server costs
@@ -154,11 +154,12 @@ def connect(url: str) -> RedisClient:
     Raises ValueError when the URL is wrong.
     """
     address = addresses.parse(url)
+    options = {**OPTIONS, "decode_responses": True, "retry_on_error": [RedisConnectionError]}
     if address.kind == "cluster":
         from shared.cluster import Cluster  # noqa: PLC0415 - most processes have one server
 
-        return Cluster(address, decode_responses=True, **OPTIONS)
-    return Redis.from_pool(connection_pool(url, decode_responses=True, **OPTIONS))
+        return Cluster(address, **options)
+    return Client.from_pool(connection_pool(url, **options))
 
 
 def connection_pool(url: str, **options: Any) -> ConnectionPool:

@@ -6,6 +6,7 @@ primary that nobody reached in time is not written any longer than that.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -66,7 +67,7 @@ class Sentinels:
         if not states:
             why = "; ".join(dict.fromkeys(str(error) or repr(error) for error in answers))
             raise PrimaryUnknownError(f"no sentinel knows {self.service!r}: {why}")
-        newest = max(states, key=lambda state: int(state["config-epoch"]))
+        newest = max(states, key=_age)
         if newest["is_odown"] or not newest["is_master"]:
             raise PrimaryUnknownError(
                 f"{self.service!r} is down, the sentinels say; another is about to be chosen"
@@ -84,6 +85,11 @@ class Sentinels:
             self._asking.cancel()
         for client in self.clients:
             await client.aclose()
+
+
+def _age(state: Mapping[str, Any]) -> tuple[int, bool]:
+    """Orders the sentinels' words; the one that leads a failover tells the old primary until all replicas follow."""
+    return int(state["config-epoch"]), "failover_in_progress" not in state["flags"]
 
 
 class _Guided(Prompt, Connection):

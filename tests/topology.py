@@ -32,27 +32,42 @@ def eventually(predicate: Callable[[], Any], description: str, timeout: float = 
 
 @dataclass
 class Node:
-    """One server process on a port of its own, with its data in a folder; it may be frozen, killed and come back."""
+    """One server process on a port of its own, with its data in a folder; it may be frozen, killed and come back.
+
+    `tls` is a folder with `certificate.pem` and `key.pem`: it speaks nothing else then.
+    """
 
     binary: str
     folder: Path
     options: tuple[str, ...] = ()
+    tls: Path | None = None
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> "Node":
         """Starts it and waits until it answers, even if it says that it is loading."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        places = ("--port", str(self.port), "--dir", str(self.folder))
+        places = (*self._port(), "--dir", str(self.folder))
         command = [self.binary, *self.options, *places, *options]
         self.process = leash.start(command, log=self.folder / "log")
         eventually(lambda: self.ask("PING"), f"{command} answers")
         return self
 
+    def _port(self) -> tuple[str, ...]:
+        if self.tls is None:
+            return ("--port", str(self.port))
+        own = {"cert-file": "certificate.pem", "key-file": "key.pem", "ca-cert-file": "certificate.pem"}
+        files = (word for name, file in own.items() for word in (f"--tls-{name}", str(self.tls / file)))
+        inner = ("--tls-auth-clients", "no", "--tls-replication", "yes", "--tls-cluster", "yes")
+        return ("--port", "0", "--tls-port", str(self.port), *files, *inner)
+
     def ask(self, *command: Any) -> Any:
         """One command on a connection of its own; it has a second."""
+        secure: dict[str, Any] = (
+            {"ssl": True, "ssl_ca_certs": str(self.tls / "certificate.pem")} if self.tls else {}
+        )
         with redis.Redis(
-            port=self.port, decode_responses=True, socket_timeout=1, socket_connect_timeout=1
+            port=self.port, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, **secure
         ) as client:
             return client.execute_command(*command)
 
@@ -83,6 +98,7 @@ class SentinelGroup:
     sentinels: int = 3
     down_after_ms: int = 1_000
     options: tuple[str, ...] = ("--appendonly", "yes")
+    tls: Path | None = None
     nodes: list[Node] = field(default_factory=list)
     watchers: list[Node] = field(default_factory=list)
 
@@ -91,12 +107,14 @@ class SentinelGroup:
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in self.watchers)
-        return f"redis+sentinel://{hosts}/{self.service}/0"
+        return f"{'rediss' if self.tls else 'redis'}+sentinel://{hosts}/{self.service}/0"
 
     def start(self) -> "SentinelGroup":
         """Starts all, and waits until every sentinel knows the replicas and the other sentinels."""
         options = (*NODE, *self.options)
-        self.nodes = [Node(self.binary, self.folder / f"node{i}", options) for i in range(1 + self.replicas)]
+        self.nodes = [
+            Node(self.binary, self.folder / f"node{i}", options, self.tls) for i in range(1 + self.replicas)
+        ]
         self.nodes[0].start()
         for node in self.nodes[1:]:
             node.start("--replicaof", "127.0.0.1", str(self.nodes[0].port))
@@ -117,7 +135,7 @@ class SentinelGroup:
         ]
         (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
         options = (str(folder / "sentinel.conf"), "--bind", "127.0.0.1", "--protected-mode", "no")
-        return Node(self.binary, folder, options)
+        return Node(self.binary, folder, options, self.tls)
 
     def settled(self) -> bool:
         """Whether each sentinel finds primary, replicas and other sentinels well, and agrees on the primary."""
@@ -159,19 +177,21 @@ class ClusterGroup:
     replicas: int = 0
     node_timeout_ms: int = 2_000
     options: tuple[str, ...] = ("--appendonly", "yes")
+    tls: Path | None = None
     nodes: list[Node] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
-        return f"redis+cluster://{hosts}"
+        return f"{'rediss' if self.tls else 'redis'}+cluster://{hosts}"
 
     def start(self) -> "ClusterGroup":
         """Starts all, shares the slots out, and waits until every node finds the cluster well."""
         for index in range(self.primaries * (1 + self.replicas)):
             own = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(self.node_timeout_ms))
             bus = ("--cluster-port", str(free_port()))
-            node = Node(self.binary, self.folder / f"node{index}", (*NODE, *self.options, *own, *bus))
+            options = (*NODE, *self.options, *own, *bus)
+            node = Node(self.binary, self.folder / f"node{index}", options, self.tls)
             self.nodes.append(node.start())
         for index, node in enumerate(self.nodes[: self.primaries]):
             first, last = (SLOTS * index // self.primaries, SLOTS * (index + 1) // self.primaries - 1)

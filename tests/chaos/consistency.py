@@ -10,6 +10,7 @@ from itertools import pairwise
 from math import inf, isinf
 
 from shared import keys
+from shared.cluster import primaries
 from shared.connection import Store
 
 BAD = ("error", "dead")
@@ -132,11 +133,12 @@ async def _deliveries(store: Store, shard: int) -> tuple[int, list[str]]:
     wrong, seen = [], 0
     places: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
     sets = ("queue", "inflight", "pending", "done", "dead")
-    for name in sets:
-        async for key in store.redis.scan_iter(keys.of_target(shard, name, "*"), count=1_000):
-            target = key.split(f":{name}:", 1)[1]
-            members = await store.redis.zrange(key, 0, -1)
-            places[(target, "")][name] = set(members)
+    for node in await primaries(store.redis):
+        for name in sets:
+            async for key in node.scan_iter(keys.of_target(shard, name, "*"), count=1_000):
+                target = key.split(f":{name}:", 1)[1]
+                members = await store.redis.zrange(key, 0, -1)
+                places[(target, "")][name] = set(members)
     for (target, _), found in places.items():
         queue, inflight, pending, done, dead = (found.get(name, set()) for name in sets)
         if (queue | inflight) != pending or queue & inflight:

@@ -5,6 +5,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from redis.asyncio import Redis
@@ -15,10 +17,11 @@ from test_story import BACK, DEAD, comes_back, comes_to_life, dies_and_is_heard
 from topology import SentinelGroup, eventually
 from waiting import wait_until
 
+from shared.addresses import parse
 from shared.connection import Store, connect, is_away
 from shared.queue import depth, hint, open_queue
 from shared.schema import open_store
-from shared.sentinel import PrimaryUnknownError
+from shared.sentinel import PrimaryUnknownError, Sentinels
 
 SERVES_WITHIN = 15.0
 """Seconds from the primary's end to a write that is acknowledged again."""
@@ -73,7 +76,7 @@ async def test_a_killed_primary_is_replaced(group: SentinelGroup, store: Store) 
     assert time.monotonic() - began <= SERVES_WITHIN
     assert await store.redis.get("mp:{0}:before") == "1"
     assert addresses(store.redis) == {group.primary.port}
-    old.start()
+    old.start("--replicaof", "127.0.0.1", str(group.primary.port))
 
 
 async def test_a_frozen_primary_is_left_and_never_written_again(group: SentinelGroup, store: Store) -> None:
@@ -124,6 +127,7 @@ async def test_an_ordered_failover_is_followed_at_once(group: SentinelGroup, sto
     old = group.primary
     group.watchers[0].ask("SENTINEL", "FAILOVER", group.service)
     await wait_until(lambda: group.primary is not old, "another was elected", SERVES_WITHIN)
+    assert old.ask("ROLE")[0] == "master"  # it still takes writes, which are lost
     await wait_until(lambda: left(store.redis, old.port), "the old one is left", 2)
     await wait_until(lambda: serves(store.redis), "a write acknowledged", 2)
     assert addresses(store.redis) == {group.primary.port}
@@ -142,18 +146,23 @@ async def test_a_frozen_sentinel_holds_nobody_up(group: SentinelGroup) -> None:
         group.watchers[0].thaw()
 
 
-async def test_the_newest_election_counts(group: SentinelGroup, tmp_path: Path) -> None:
-    """A sentinel that knows nothing of a failover, because it was cut off, sends nobody to the old primary."""
-    redis = connect(group.url)
-    assert await redis.ping()
-    state = await redis.connection_pool._sentinels.clients[1].sentinel_master(group.service)
-    assert int(state["config-epoch"]) == await epoch(group)
-    await redis.aclose()
+async def test_the_newest_election_counts() -> None:
+    """A sentinel that was cut off, or that leads a failover which has not ended, sends nobody to the old primary."""
 
+    def state(port: int, epoch: int, *flags: str) -> dict[str, Any]:
+        known = {"ip": "h", "port": port, "config-epoch": epoch, "flags": {"master", *flags}}
+        return {**known, "is_master": True, "is_odown": "o_down" in flags}
 
-async def epoch(group: SentinelGroup) -> int:
-    state = group.watchers[2].ask("SENTINEL", "MASTER", group.service)
-    return int(dict(zip(state[::2], state[1::2], strict=True))["config-epoch"])
+    async def told(*states: dict[str, Any] | Exception) -> int:
+        sentinels = Sentinels(parse("redis+sentinel://a,b,c/pulse"))
+        with mock.patch.object(sentinels, "_ask", side_effect=states):
+            return (await sentinels.primary())[1]
+
+    assert await told(state(1, 4), state(2, 5), RedisError("frozen")) == 2
+    assert await told(state(1, 5, "failover_in_progress"), state(2, 5), state(1, 4)) == 2
+    assert await told(RedisError("gone"), state(1, 4), RedisError("gone")) == 1
+    with pytest.raises(PrimaryUnknownError, match="another is about to be chosen"):
+        await told(state(1, 4, "s_down", "o_down"), state(1, 3), state(1, 3))
 
 
 async def test_no_sentinel_is_an_outage_in_words(tmp_path: Path) -> None:
@@ -201,7 +210,7 @@ async def test_the_whole_story_goes_on_through_a_failover(
         old.kill()
         url = str(doomed.process.args[3])  # type: ignore[index]
         await wait_until(lambda: accepted(story, url), "a heartbeat accepted again", SERVES_WITHIN)
-        old.start()
+        old.start("--replicaof", "127.0.0.1", str(group.primary.port))
         await wait_until(lambda: ready(story), "/readyz", SERVES_WITHIN)
         assert story.heard(DEAD) == (0, 0, 0)
         await dies_and_is_heard(story, doomed)
