@@ -20,7 +20,7 @@ LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1_800, 7_200,
 """From a quick webhook to the last attempt of the retry schedule."""
 ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 """Up to the request deadline of 15 s."""
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 24, 32)
 """Up to the largest script call."""
 
 Group = Literal["notifier", "webhooks"]
