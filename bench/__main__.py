@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import filled
 import machine
 import page
 import report
@@ -44,10 +45,12 @@ def main(wanted: list[str]) -> int:
         print(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         return 2
     failed = []
-    for number, row in enumerate(wanted or names, 1):
-        print(f"\n[{number}/{len(wanted or names)}] {row}", flush=True)
-        if not run(row):
-            failed.append(row)
+    with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
+        os.environ.setdefault(filled.KEPT, folder)
+        for number, row in enumerate(wanted or names, 1):
+            print(f"\n[{number}/{len(wanted or names)}] {row}", flush=True)
+            if not run(row):
+                failed.append(row)
     if failed:
         print(f"did not run to the end: {', '.join(failed)}")
     return 1 if failed else 0

@@ -16,9 +16,9 @@ from contextlib import ExitStack, asynccontextmanager
 
 import httpx
 import uvloop
-from ground import TOKEN, make_durable, serving, settings_for
+from filled import filled
+from ground import TOKEN, make_durable, settings_for
 from load import Load, Wrk, beats
-from loading import fill
 from report import Measure, progress, report
 from running import running
 
@@ -36,8 +36,7 @@ PAGES = {"GET /api/status": "/api/status", "the dashboard": "/ui"}
 async def scene(count: int, *, together: bool = False) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
     """Who answers each page among `count` monitors, signed in; `together` in one process, as in `mishpulse up`."""
     with ExitStack() as stack:
-        server = stack.enter_context(serving(options=("--appendonly", "no")))
-        fill(server.url, range(count))
+        server, _ = stack.enter_context(filled(count))
         store, settings = Store(connect(server.url)), settings_for(server.url)
         await make_durable(store)
         if together:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import slow
 import uvloop
-from ground import cpu_seconds, listening, make_durable, percentile, serving, settings_for
-from loading import LONG, fill, new, token
+from filled import filled
+from ground import cpu_seconds, listening, make_durable, percentile, settings_for
+from loading import token
 from report import Curve, Measure, progress, report
 from running import running
 from slow import Longest
 
+from services.collector.batching import BATCH
 from shared import keys, scripts
 from shared.auth import hash_token
 from shared.connection import Store, connect
@@ -48,8 +50,8 @@ async def dying(store: Store, ids: list[str]) -> tuple[list[float], list[float]]
         scripts.Beat(scripts.monitor_keys(store, name, hash_token(token(number))), "ok")
         for number, name in enumerate(ids)
     ]
-    for start in range(0, len(beats), 250):
-        await scripts.beat(store.redis, 0, beats[start : start + 250])
+    for start in range(0, len(beats), BATCH):
+        await scripts.beat(store.redis, 0, beats[start : start + BATCH])
     due = {name: await store.redis.zscore(keys.deadlines(0), name) for name in ids}
     lags: list[float] = []
     while len(lags) < len(ids):
@@ -71,11 +73,12 @@ async def load_of(pid: int) -> float:
 
 
 async def measure(size: int) -> Found:
-    with serving(core=1, options=("--appendonly", "no")) as server:
+    with filled(size, core=1) as (server, names):
         assert server.process is not None
-        ids = fill(server.url, range(size), lambda n: new(n, SILENCE_MS if n < DYING else LONG))[:DYING]
-        store = Store(connect(server.url))
+        store, ids = Store(connect(server.url)), names[:DYING]
         await make_durable(store)
+        for name in ids:
+            await scripts.update_monitor(store, name, {"timeout": str(SILENCE_MS)}, tell=False)
         stamping = asyncio.create_task(listening(store))
         without = await load_of(server.process.pid)
         lags: list[float] = []
@@ -93,7 +96,7 @@ async def measure(size: int) -> Found:
 
 
 async def buried(store: Store, ids: list[str]) -> None:
-    """Waits until those whose time ran out while the others were made are dead."""
+    """Waits until all are dead, for they were last heard before this began."""
     while any(score != float("inf") for score in await store.redis.zmscore(keys.deadlines(0), ids)):  # noqa: ASYNC110 - it is Redis that is asked
         await asyncio.sleep(0.1)
 

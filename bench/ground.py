@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -33,10 +34,14 @@ def server_name() -> str:
 
 
 @contextmanager
-def serving(name: str = "", core: int | None = None, options: Sequence[str] = DURABLE) -> Iterator[Server]:
-    """An empty server of its own, on `core` when one is named."""
+def serving(
+    name: str = "", core: int | None = None, options: Sequence[str] = DURABLE, snapshot: Path | None = None
+) -> Iterator[Server]:
+    """A server of its own, empty or as in `snapshot`, on `core` when one is named."""
     name = name or server_name()
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
+        if snapshot:
+            shutil.copy(snapshot, Path(folder, "dump.rdb"))
         server = Server(name, binaries()[name], Path(folder))
         server.start(*options)
         assert server.process is not None

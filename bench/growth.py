@@ -11,9 +11,9 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from ground import cpu_seconds, make_durable, serving, settings_for
+from filled import filled
+from ground import cpu_seconds, make_durable, settings_for
 from load import beats, wrk
-from loading import fill
 from report import Curve, Measure, report
 from running import Running, running
 
@@ -57,9 +57,8 @@ class Side:
 
 
 def start(stack: ExitStack, count: int) -> Side:
-    server = stack.enter_context(serving(core=1, options=("--appendonly", "no")))
+    server, _ = stack.enter_context(filled(count, core=1))
     assert server.process is not None
-    fill(server.url, range(count))
     asyncio.run(_durable(server.url))
     collector = stack.enter_context(running("collector", settings_for(server.url), core=0))
     return Side(count, server.process.pid, collector)
