@@ -128,19 +128,25 @@ def check_chain(chain: Chain, status: str, gen: int) -> list[str]:
     return wrong
 
 
+SETS = ("queue", "inflight", "pending", "done", "dead")
+
+
+async def _places(store: Store, shard: int) -> dict[str, dict[str, set[str]]]:
+    """The deliveries of each target in each of its sets."""
+    places: dict[str, dict[str, set[str]]] = defaultdict(dict)
+    for node in await primaries(store.redis):
+        for name in SETS:
+            async for key in node.scan_iter(keys.of_target(shard, name, "*"), count=1_000):
+                members = await store.redis.zrange(key, 0, -1)
+                places[key.split(f":{name}:", 1)[1]][name] = set(members)
+    return places
+
+
 async def _deliveries(store: Store, shard: int) -> tuple[int, list[str]]:
     """Each delivery must be in exactly the sets that its status says."""
     wrong, seen = [], 0
-    places: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
-    sets = ("queue", "inflight", "pending", "done", "dead")
-    for node in await primaries(store.redis):
-        for name in sets:
-            async for key in node.scan_iter(keys.of_target(shard, name, "*"), count=1_000):
-                target = key.split(f":{name}:", 1)[1]
-                members = await store.redis.zrange(key, 0, -1)
-                places[(target, "")][name] = set(members)
-    for (target, _), found in places.items():
-        queue, inflight, pending, done, dead = (found.get(name, set()) for name in sets)
+    for target, found in (await _places(store, shard)).items():
+        queue, inflight, pending, done, dead = (found.get(name, set()) for name in SETS)
         if (queue | inflight) != pending or queue & inflight:
             wrong.append(f"{target}: {len(queue)} queued, {len(inflight)} claimed, {len(pending)} pending")
         if (done & dead) or (pending & (done | dead)):
