@@ -36,7 +36,8 @@ class Mutation:
         path = root / self.file
         text = path.read_text() if path.exists() else ""
         if (count := text.count(self.old)) != 1:
-            raise LookupError(f"{self.name}: its old text stands {count} times in {self.file}, not once")
+            where = f"its old text stands {count} times in {self.file}, not once"
+            raise LookupError(f"{self.name}: {where}; adapt promise-{self.promise}.toml to the code as it is")
         return text.replace(self.old, self.new)
 
 
