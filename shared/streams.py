@@ -136,41 +136,49 @@ async def _read(reader: Reader) -> list[Entry]:
 
 async def _take_over(reader: Reader) -> None:
     """Handles what was read 10 s ago and never acknowledged, by whomever, to the end of the list."""
-    key, cursor = keys.events(reader.shard), "0-0"
-    while True:
-        cursor, entries, *_ = await reader.store.redis.xautoclaim(
-            key, reader.group, reader.consumer, reader.take_over_ms, cursor, count=reader.batch
-        )
-        if entries:
-            await _handle_again(reader, entries)
-        if cursor == "0-0":
-            return
+    key, start = keys.events(reader.shard), "-"
+    while rows := await reader.store.redis.xpending_range(
+        key, reader.group, min=start, max="+", count=reader.batch, idle=reader.take_over_ms
+    ):
+        await _handle_again(reader, {row["message_id"]: row["times_delivered"] for row in rows})
+        start = f"({rows[-1]['message_id']}"
 
 
-async def _handle_again(reader: Reader, entries: Sequence[Entry]) -> None:
-    """Entries that were delivered before: the often delivered ones alone, the hopeless ones not at all."""
-    delivered = await _deliveries(reader, entries)
-    fresh = [entry for entry in entries if delivered.get(entry[0], 0) < SUSPECT_AFTER]
-    await _handle(reader, fresh)
-    for entry in entries:
-        count = delivered.get(entry[0], 0)
-        if count > POISON_AFTER:
-            await _poison(reader, entry, "its consumers never came back")
-        elif count >= SUSPECT_AFTER:
-            await _handle_alone(reader, entry)
+async def _handle_again(reader: Reader, delivered: Mapping[str, int]) -> None:
+    """Entries by how often they were delivered before: the often delivered alone, the hopeless not at all.
 
-
-async def _deliveries(reader: Reader, entries: Sequence[Entry]) -> dict[str, int]:
-    """How often each entry was delivered."""
-    rows = await reader.store.redis.xpending_range(
-        keys.events(reader.shard),
-        reader.group,
-        min=entries[0][0],
-        max=entries[-1][0],
-        count=len(entries) * 2,
-        consumername=reader.consumer,
+    A delivery counts from the claim, which comes right before an entry is handled: what only stands behind a guilty
+    one in the list is not blamed when its consumer dies.
+    """
+    await _handle(
+        reader, await _claim(reader, [one for one, n in delivered.items() if n + 1 < SUSPECT_AFTER])
     )
-    return {row["message_id"]: row["times_delivered"] for row in rows}
+    for suspect, count in delivered.items():
+        if count + 1 < SUSPECT_AFTER:
+            continue
+        for entry in await _claim(reader, [suspect]):
+            if count >= POISON_AFTER:
+                await _poison(reader, entry, "its consumers never came back")
+            else:
+                await _handle_alone(reader, entry)
+
+
+async def _claim(reader: Reader, ids: Sequence[str]) -> list[Entry]:
+    """Makes entries this consumer's that are still idle: of racing consumers one gets each."""
+    if not ids:
+        return []
+    claimed: list[Entry] = await reader.store.redis.xclaim(
+        keys.events(reader.shard), reader.group, reader.consumer, reader.take_over_ms, list(ids)
+    )
+    return claimed
+
+
+async def _deliveries(reader: Reader, entry_id: str) -> int:
+    """How often an entry was delivered."""
+    rows = await reader.store.redis.xpending_range(
+        keys.events(reader.shard), reader.group, min=entry_id, max=entry_id, count=1
+    )
+    return int(rows[0]["times_delivered"]) if rows else 0
 
 
 async def _handle(reader: Reader, entries: Sequence[Entry]) -> None:
@@ -200,8 +208,7 @@ async def _handle_alone(reader: Reader, entry: Entry) -> None:
             await _forgive(reader, [entry])
             raise
         log.exception("stream.entry_failed", group=reader.group, shard=reader.shard, entry=entry[0])
-        count = (await _deliveries(reader, [entry])).get(entry[0], 0)
-        if count >= POISON_AFTER:
+        if await _deliveries(reader, entry[0]) >= POISON_AFTER:
             await _poison(reader, entry, repr(error))
         return
     await _acknowledge(reader, [entry])

@@ -148,6 +148,27 @@ async def test_an_entry_that_kills_its_consumers_ends_aside(store):
         await wait_until(lambda: log.seen == ["innocent"], "the other was handled")
 
 
+async def test_whose_consumers_die_over_others_is_no_poison(store):
+    """Each of many consumers dies over another entry of the same batch: none of these entries is to blame."""
+    await publish(store, *range(50))
+    log = Log()
+    for number in range(3 * streams.POISON_AFTER):
+        reached = asyncio.Event()
+
+        async def die_over_one(events, name=str(number), reached=reached):
+            if name in [event.id for event in events]:
+                reached.set()
+                await asyncio.Event().wait()
+            await log(events)
+
+        async with consuming(store, die_over_one, f"c{number}", take_over_ms=5, take_over_every=0.01):
+            await asyncio.wait_for(reached.wait(), 5)
+    async with consuming(store, log, "last", take_over_ms=5, take_over_every=0.01):
+        await wait_until(lambda: "49" in log.seen, "the last handled the rest")
+    assert not await store.redis.exists(keys.poison(0))
+    assert await pending(store) == 0
+
+
 async def test_an_absent_redis_in_the_handler_is_no_poison(store, monkeypatch):
     """A handler that cannot reach Redis has its events again later, however long that takes."""
     log = Log("3", error=ConnectionError)
