@@ -83,7 +83,7 @@ def table(results: Sequence[Result]) -> str:
     """The scorecard in Markdown: a heading and a table per scenario."""
     parts = []
     for result in sorted(results, key=lambda one: one.name):
-        size = "full scale" if result.scale >= 1 else f"{result.scale:.0%} of full scale"
+        size = "full scale" if result.scale >= 0.995 else f"{result.scale:.0%} of full scale"
         when = f"Seed {result.seed}, {result.seconds:.0f} s, {size}, {result.day}."
         head = f"### {result.name}: {result.promise}\n\n{when}"
         rows = ["| figure | found | goal | n |", "|---|---|---|---|"]
