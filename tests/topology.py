@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 from chaos import leash
-from group import free_port
+from chaos.world import free_port
 
 SLOTS = 16_384
 NODE = ("--save", "", "--loglevel", "notice", "--bind", "127.0.0.1", "--protected-mode", "no")
