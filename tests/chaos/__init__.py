@@ -7,10 +7,10 @@
 | `receivers` | `Receivers`: HTTP servers in the campaign's own process that note every delivery they get |
 | `workload` | `Workload`: seeded load through the real HTTP interface, every request with its outcome |
 | `history` | `History`: requests, stream events, deliveries and faults, in memory and as JSON lines |
-| `checker` | pure: judges a history; unit-tested with histories that must fail |
+| `checker` | pure: judges a history (`lives`: monitor by monitor) into a `verdict`; `tests/unit` shows it failing |
 | `score` | `Context` (what a scenario gets) and `Score` of `Row`s (what it returns) |
 | `rig` | `rig(context)`: all of the above put together around one Redis, the usual start of a scenario |
-| `proxy`, `redis_server`, `clock` | what is broken on purpose: replies, a Redis with slow fsyncs, a process's wall clock |
+| `proxy`, `redis_server`, `clock` | what is broken on purpose: replies, fsyncs, the wall clock of a process |
 | `healthy`, `retrying`, `wire` | thousands of clients that never retry, clients that always do, and their HTTP |
 | `consistency` | whether what Redis holds contradicts itself |
 | `scenarios/` | one file per scenario, found by its `NAME` |

@@ -1,7 +1,7 @@
 """A verdict as rows of the scorecard: the figures that every scenario with a load has."""
 
-from chaos.checker import Verdict
 from chaos.score import Score
+from chaos.verdict import Verdict
 
 COUNTS = "an acknowledged heartbeat counts"
 ONCE = "each change is one transition and one event"

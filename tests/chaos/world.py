@@ -196,6 +196,8 @@ class World:
     async def kill(self, name: str) -> None:
         """Kills it with -9, and waits until it is gone."""
         process = self.processes[name]
+        if not process.lives and process.handle.returncode != -signal.SIGKILL:
+            self.surprises.append(f"{name}: status {process.handle.returncode}")
         process.expected = True
         process.handle.kill()
         self.history.fault("kill", name)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from chaos import checker, history
-from chaos.checker import Verdict, credited, expected, judge
+from chaos.checker import expected, judge
 from chaos.history import Facts, Fault, History, Letter, Receipt, Request, StreamEvent
+from chaos.lives import credited
+from chaos.verdict import Verdict
 
 TIMEOUT = 1_000
 

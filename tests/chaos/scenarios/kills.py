@@ -27,7 +27,7 @@ SETTLE: Final = 25.0
 """Seconds at the end that belong to the drain: claims of the last victim are taken back after some 10 s."""
 UPTIME: Final = (0.3, 3.0)
 """Seconds that a process is let alone after it is ready."""
-POINT_WITHIN: Final = 6.0
+POINT_WITHIN: Final = 4.0
 """Seconds within which a process has to come by its point; one that does not is killed like the others."""
 
 LOAD: Final = Load(monitors=150, every=0.8, timeout=(1.0, 2.5), silences=0.04, events=10.0, channels=24)
@@ -80,24 +80,31 @@ async def run(context: Context) -> Score:
 async def _kill_again_and_again(
     up: Rig, service: str, wanted: int, until: float, toll: Toll, rng: random.Random
 ) -> None:
-    """Kills one service `wanted` times or until the time is over; it runs at the end."""
-    places = cycle(points.POINTS.get(service, ()) or ("",))
+    """Kills one service `wanted` times or until the time is over; it runs at the end, without any point."""
+    places = cycle(points.POINTS.get(service, ("",)))
+    armed: dict[str, str] = {}
     for turn in range(wanted):
         # Two collectors are killed in turn, so that the load goes on as it does behind a load balancer.
         name = "collector#2" if service == "collector" and turn // 2 % 2 else service
-        at_point = next(places) if turn % 2 and service in points.POINTS else ""
-        uptime = rng.uniform(*UPTIME)
+        point = armed.get(name, "")
+        if not point:
+            await asyncio.sleep(rng.uniform(*UPTIME))
         if now_ms() > until:
-            return
-        if at_point:
-            await up.world.restart(name, point=f"{at_point}#{rng.randint(1, 20)}")
-            if await up.world.died(name, POINT_WITHIN):
-                label = f"{service} {at_point}"
-                toll.at_points[label] = toll.at_points.get(label, 0) + 1
-                toll.kills[service] += 1
-                await up.world.start(name)
-                continue
-        else:
-            await asyncio.sleep(uptime)
-        toll.kills[service] += 1
-        await up.world.restart(name)
+            break
+        await _kill(up, name, point, toll)
+        armed[name] = next(places) if turn % 2 == 0 else ""
+        await up.world.start(name, point=f"{armed[name]}#{rng.randint(1, 20)}" if armed[name] else "")
+    for name, point in armed.items():
+        if point:
+            await up.world.restart(name)
+
+
+async def _kill(up: Rig, name: str, point: str, toll: Toll) -> None:
+    """One kill: by the process itself if it comes by its point soon, else from outside."""
+    service = name.partition("#")[0]
+    toll.kills[service] += 1
+    if point and await up.world.died(name, POINT_WITHIN):
+        label = f"{service} {point}"
+        toll.at_points[label] = toll.at_points.get(label, 0) + 1
+    else:
+        await up.world.kill(name)
