@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.addresses import Address, Place
+from shared.client import Client
 from shared.connection import _PackedConnection, _PackedSSLConnection
 from shared.pools import Pool, Prompt
 from shared.slots import EVERYWHERE, Node, SlotMap, slot_of
@@ -55,7 +56,7 @@ class Cluster(Redis):
         return Pool(self._kind, host=host, port=port, parser_class=ClusterParser, **self._options)
 
     def _node(self, place: Place) -> Node:
-        return Redis.from_pool(self._pool(place))
+        return Client.from_pool(self._pool(place))
 
     async def primaries(self) -> list[Node]:
         """A client of each node that holds slots; raises redis-py's errors."""

@@ -16,9 +16,9 @@ from typing import Any, Final
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
-from redis.asyncio.client import Pipeline
 
 from shared import keys, metrics, scheduler, workers
+from shared.client import Client
 from shared.connection import Store, connection_pool
 from shared.pump import Observer, Pump, Sender, unobserved
 
@@ -47,27 +47,8 @@ def queue_name(kind: str) -> str:
     return f"mp:{GROUPS[kind]}"
 
 
-class _Pipeline(Pipeline):
-    """redis-py's pipeline, without the connection that it loses when it is cancelled while it gives it back."""
-
-    async def reset(self) -> None:
-        """As in redis-py; a connection whose UNWATCH was cut off is closed and given back."""
-        try:
-            await super().reset()  # type: ignore[no-untyped-call]
-        except BaseException:
-            connection, self.connection = self.connection, None
-            if connection is not None:
-                await connection.disconnect(nowait=True)
-                await self.connection_pool.release(connection)
-            raise
-
-
-class _Queue(ArqRedis):
+class _Queue(Client, ArqRedis):  # type: ignore[misc]  # redis-py types one method of both in two ways
     """arq's client with our pipeline."""
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        """As in redis-py."""
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 def open_queue(url: str, kind: str) -> ArqRedis:
