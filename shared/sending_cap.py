@@ -3,8 +3,8 @@
 A cap on all sends together keeps a storm from using up the process's open files. Shared blindly, it would let one
 group of hanging destinations delay all others, so:
 
-- a target may have in flight what the ledger's cap allows (and a tenth of all), but less the fewer places are free (by
-  the square of their part: a quarter of it when half are taken), and one at least: hundreds of backlogs leave room;
+- a target may have in flight what the ledger's cap allows (and a tenth of all), but less once a quarter of the places
+  is taken, by the square of what is free, and one at least: hundreds of backlogs leave room;
 - who has none is served before who has some, in the order of asking;
 - targets whose last message failed or was slow are *lagging*: together they have half of the places at most, and an
   eighth at least, so that neither they nor the others can take everything.
@@ -109,7 +109,8 @@ class SendingCap:
             free = min(free, max(1, self.capacity // 2) - self._lagging_taken)
         if free <= 0:
             return 0
-        most = min(free, max(1, self._most * free**2 // self.capacity**2))
+        part = min(1.0, free / self.capacity * 4 / 3)
+        most = min(free, max(1, int(self._most * part**2)))
         return max(0, most - self._held.get(target, 0))
 
     def _take(self, target: str, places: int) -> int:
