@@ -3,7 +3,9 @@
 import os
 import platform
 import re
+import statistics
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +33,15 @@ def _server(path: str) -> str:
     out = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     number = re.search(r"v=([\d.]+)", out)
     return f"{out.split()[0]} {number[1]}" if number else out.strip()
+
+
+def busy() -> float:
+    """How many other processes want to run now, on average over two seconds."""
+    samples = []
+    for _ in range(40):
+        time.sleep(0.05)
+        samples.append(int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1)
+    return round(statistics.mean(samples), 1)
 
 
 def commit() -> str:

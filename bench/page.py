@@ -33,6 +33,9 @@ PLOTS = {
     ),
 }
 
+QUIET = 0.5
+"""Fewer than this on average are the system's own."""
+
 HEAD = """# Performance
 
 Every figure here was taken by `make bench`; `make bench ROW=ingest` takes one row anew. Each row runs side by side with
@@ -92,7 +95,7 @@ def _section(row: Row, runs: list[Run]) -> list[str]:
     parts = [f"\n## {row.name}\n\n{row.what}\n"]
     if not runs:
         return [*parts, "\nNot measured yet.\n"]
-    parts.append(f"\nMeasured {runs[0]['at']} UTC at `{runs[0]['commit']}`.\n")
+    parts.append(f"\nMeasured {runs[0]['at']} UTC at `{runs[0]['commit']}`{_busy(runs[0])}.\n")
     curves: dict[str, list[Any]] = {}
     for table in runs[0]["tables"]:
         parts.append(f"\n{table['title'][0].upper()}{table['title'][1:]}:\n\n| | |\n|---|---|\n")
@@ -104,6 +107,12 @@ def _section(row: Row, runs: list[Run]) -> list[str]:
             Path(PICTURES, f"{name}.svg").write_text(draw(PLOTS[name], lines))
             parts.append(f"\n![{PLOTS[name].title}](performance/{name}.svg)\n")
     return parts
+
+
+def _busy(run: Run) -> str:
+    """What a reader should know of a machine that had other work."""
+    busy = run.get("busy", 0)
+    return f", while {busy:g} other processes wanted the machine's cores" if busy > QUIET else ""
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ KEPT = 3
 """Runs of a row that the page looks at: a goal is reached when all of them reach it."""
 
 Run = dict[str, Any]
-"""A run of a row: row, at, commit, tables (title, measures, curves), and the machine where it differs."""
+"""A run of a row: row, at, commit, busy (how many other processes wanted to run just before), tables (title, measures,
+curves), and the machine where it differs from the day's first."""
 
 
 def add(run: Run, machine: dict[str, str]) -> None:
