@@ -165,8 +165,13 @@ async def test_whose_consumers_die_over_others_is_no_poison(store):
             await asyncio.wait_for(reached.wait(), 5)
     async with consuming(store, log, "last", take_over_ms=5, take_over_every=0.01):
         await wait_until(lambda: "49" in log.seen, "the last handled the rest")
+
+        async def none_left():
+            return await pending(store) == 0
+
+        await wait_until(none_left, "all were acknowledged")
+    assert set(log.seen) == set(map(str, range(50)))
     assert not await store.redis.exists(keys.poison(0))
-    assert await pending(store) == 0
 
 
 async def test_an_absent_redis_in_the_handler_is_no_poison(store, monkeypatch):

@@ -278,6 +278,7 @@ def test_a_paused_monitor_owes_no_death() -> None:
     """Heartbeats to it are acknowledged and change nothing."""
     facts = in_order()
     facts.events[4] = change(5, 21_505, "alive", "paused", "paused")
+    facts.counts["channel:1"] = 2
     facts.requests += [request("pause", "pause", 21_500), request("beat", "error", 23_000)]
     facts.receipts = [
         one for one in facts.receipts if one.target != "channel:1" or one.events != ("mp.m1.5",)

@@ -10,7 +10,7 @@ from chaos.workload import Load
 NAME: Final = "racing"
 PROMISE: Final = "one transition, one event and one message, with any number of processes"
 LEAST: Final = 40.0
-FULL: Final = 240.0
+FULL: Final = 180.0
 
 REPLICAS: Final = tuple(f"{service}#{n}" for service in ("watchdog", "notifier") for n in range(2, 6))
 SETTLE: Final = 22.0
