@@ -5,7 +5,7 @@ from typing import Any
 
 from ground import ROOT
 from plots import Plot, draw
-from results import Run, newest
+from results import QUIET, Run, newest
 from rows import ROWS, Row
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -33,9 +33,6 @@ PLOTS = {
     ),
 }
 
-QUIET = 0.5
-"""Fewer than this on average are the system's own."""
-
 HEAD = """# Performance
 
 Every figure here was taken by `make bench`; `make bench ROW=ingest` takes one row anew. Each row runs side by side with
@@ -43,7 +40,8 @@ its ceiling, in turns, on the same cores, so that a ratio also holds on another 
 one. Redis writes its append-only file (`everysec`) in every row but `memory`. This page is written by the measurements
 (`bench/page.py`): what is to stay is changed there.
 
-A goal is met when the newest three runs reached it; `2 of 3` says how many did. The text is the newest one's.
+A goal is met when the newest three runs reached it; `2 of 3` says how many did. The text is the newest one's. Runs
+beside other work on the machine say so, and count only where there is no other.
 
 """
 

@@ -9,6 +9,9 @@ FOLDER = Path(__file__).parent / "results"
 KEPT = 3
 """Runs of a row that the page looks at: a goal is reached when all of them reach it."""
 
+QUIET = 1.0
+"""Other processes that want to run, on average; fewer are the system's own."""
+
 Run = dict[str, Any]
 """A run of a row: row, at, commit, busy (how many other processes wanted to run just before), tables (title, measures,
 curves), and the machine where it differs from the day's first."""
@@ -26,16 +29,20 @@ def add(run: Run, machine: dict[str, str]) -> None:
 
 
 def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
-    """The machine of the newest run, and of each row its newest runs, the newest first."""
+    """The machine of the newest run, and of each row its newest runs, the newest first.
+
+    Runs beside other work count only where there is no other.
+    """
     machine: dict[str, str] = {}
     found: dict[str, list[Run]] = {}
     for path in sorted(FOLDER.glob("*.json"), reverse=True):
         day = json.loads(path.read_text())
         machine = machine or day["machine"]
         for run in reversed(day["runs"]):
-            runs = found.setdefault(run["row"], [])
-            if len(runs) < KEPT:
-                runs.append(run)
+            found.setdefault(run["row"], []).append(run)
+    for row, runs in found.items():
+        quiet = [run for run in runs if run.get("busy", 0) <= QUIET]
+        found[row] = (quiet or runs)[:KEPT]
     return machine, found
 
 
