@@ -209,10 +209,14 @@ def _run(
 
 
 def _http_main(service: str, listener: socket.socket) -> Main:
-    """Serves one HTTP service, or all of them in one app."""
+    """Serves one HTTP service, or all of them in one app.
+
+    One on its own is imported here and now: its health port must not call it ready while that takes its second.
+    """
+    alone = None if service == COMPOSITE else import_module(f"services.{service}.app")
 
     async def main(store: Store, settings: Settings, stop: asyncio.Event) -> None:
-        if service == COMPOSITE:
+        if alone is None:
             from services.composite import create_composite  # noqa: PLC0415
 
             app = create_composite(store, settings)
@@ -220,8 +224,7 @@ def _http_main(service: str, listener: socket.socket) -> Main:
             return
         if service == "admin":
             await show_admin_token(store, settings)
-        app = import_module(f"services.{service}.app").create_app(store, settings)
-        await serve(app, listener, stop)
+        await serve(alone.create_app(store, settings), listener, stop)
 
     return main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from group import ROOT, environment, free_port, get
 from servers import Server
-from waiting import wait_until
+from waiting import wait_for, wait_until
 
 from services.collector.listening import STAMP_EVERY, Listening
 from shared import keys, monitors, scripts
@@ -97,3 +97,25 @@ async def test_stamps_end_when_told_and_never_begin_after(store: Store):
 
 async def _passed(store: Store, then: float) -> bool:
     return await milliseconds(store) > then
+
+
+@pytest.mark.timeout(60)
+def test_the_health_port_opens_when_the_service_is_loaded(server: Server, tmp_path: Path):
+    """Whoever is told ready by it finds the service there: what takes its time at the start comes first."""
+    port, health = free_port(), free_port()
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "services.cli", "admin", "--port", str(port)],
+            cwd=ROOT,
+            env=environment(PULSE_REDIS_URL=server.url, PULSE_METRICS_PORT=str(health)),
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            wait_for(lambda: get(health, "/readyz")[0] == 200, "it is ready", 30)
+            loaded = (tmp_path / "log").read_text()
+        finally:
+            process.terminate()
+    assert "services.admin.incidents" in loaded
