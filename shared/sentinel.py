@@ -81,8 +81,8 @@ class Sentinels:
 
     async def close(self) -> None:
         """Ends the connections to the sentinels."""
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._asking is not None:  # not cancelled: a TLS handshake that is cut off leaves its socket open
+            await asyncio.wait({self._asking})
         for client in self.clients:
             await client.aclose()
 
@@ -163,7 +163,6 @@ class SentinelPool(Pool):
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Ends all connections, those to the sentinels too."""
         if self._looking is not None:
-            self._looking.cancel()
             await asyncio.wait({self._looking})
         await self._sentinels.close()
         await super().disconnect(inuse_connections)

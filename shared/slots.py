@@ -153,8 +153,9 @@ class SlotMap:
 
     async def close(self) -> None:
         """Ends every connection."""
-        if self._learning is not None:
-            self._learning.cancel()
+        if (
+            self._learning is not None
+        ):  # not cancelled: a TLS handshake that is cut off leaves its socket open
             await asyncio.wait({self._learning})
         for node in self._nodes.values():
             await node.aclose()

@@ -5,6 +5,7 @@ Times are ms since the epoch by this machine's clock, which Redis reads too.
 
 import json
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -99,6 +100,14 @@ class Facts:
     counts: dict[str, int] = field(default_factory=dict)
     """How many deliveries of each target the ledger says have ended."""
     ended: float = 0.0
+    shard_gaps: list[list[tuple[int, int]]] = field(default_factory=list)
+    """With several shards, each shard's own part of `gaps`: a deadline is credited by its shard's alone."""
+
+    def gaps_of(self, monitor: str) -> list[tuple[int, int]]:
+        """The times when nobody listened to a monitor."""
+        if not self.shard_gaps:
+            return self.gaps
+        return self.shard_gaps[zlib.crc32(monitor.encode()) % len(self.shard_gaps)]
 
 
 class History:

@@ -127,12 +127,16 @@ async def counts(store: Store, targets: list[str]) -> dict[str, int]:
 
 async def gaps(store: Store) -> list[tuple[int, int]]:
     """When nobody listened, over all shards."""
-    found = set()
+    return sorted({gap for shard in await shard_gaps(store) for gap in shard})
+
+
+async def shard_gaps(store: Store) -> list[list[tuple[int, int]]]:
+    """The same of each shard."""
+    found: list[list[tuple[int, int]]] = []
     for shard in range(store.shards):
-        for member in await store.redis.zrange(keys.gaps(shard), 0, -1):
-            start, _, end = member.partition("-")
-            found.add((int(start), int(end)))
-    return sorted(found)
+        members = [member.partition("-") for member in await store.redis.zrange(keys.gaps(shard), 0, -1)]
+        found.append(sorted((int(start), int(end)) for start, _, end in members))
+    return found
 
 
 async def collect(store: Store, tail: Tail, history: History) -> Facts:
@@ -147,6 +151,6 @@ async def collect(store: Store, tail: Tail, history: History) -> Facts:
     facts.vanished = sorted({event.id for event in tail.seen.values()} - ids)
     for letter in await letters(store, sorted(facts.subscriptions)):
         history.letter(letter)
-    facts.gaps = await gaps(store)
+    facts.gaps, facts.shard_gaps = await gaps(store), await shard_gaps(store)
     facts.counts = await counts(store, sorted(facts.subscriptions))
     return facts

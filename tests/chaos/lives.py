@@ -26,7 +26,7 @@ def judge(
     timeline = Timeline(events)
     _beats(requests, timeline, verdict)
     _causes(requests, events, verdict, limits)
-    _deaths(requests, events, facts.gaps, verdict, limits)
+    _deaths(requests, events, facts.gaps_of(monitor), verdict, limits)
     _silences(requests, events, timeline, facts, verdict, limits)
 
 
@@ -200,7 +200,7 @@ def _silences(
         earlier = requests[max(0, index - 5) : index]
         if any(r.outcome == "indeterminate" and r.ended + limits.late > request.started for r in earlier):
             continue  # one of them may count after this one
-        deadline = credited(request.ended, spans[index].high, facts.gaps)
+        deadline = credited(request.ended, spans[index].high, facts.gaps_of(request.monitor))
         if until <= deadline + limits.found_within or "paused" in timeline.during(request.started, until):
             continue
         verdict.silences += 1

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from servers import Server, binaries
 from telling import Program, telling
-from test_sentinel import children, ready
+from test_sentinel import children, ready, tells_again
 from test_story import BACK, DEAD, comes_back, comes_to_life, dies_and_is_heard
 from topology import ClusterGroup, Node, eventually
 from waiting import wait_until
@@ -260,10 +260,11 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
     group = ClusterGroup(binary(), tmp_path / "replicated", replicas=1)
     queue = Server("queue", binary(), tmp_path / "queue")
     queue.folder.mkdir()
+    redis: Redis | None = None
     try:
         group.start()
-        queue.start()
         redis = connect(group.url)
+        queue.start()
         async with telling(tmp_path, PULSE_REDIS_URL=group.url, PULSE_QUEUE_REDIS_URL=queue.url) as story:
             await story.channels()
             program = await comes_to_life(story, programs)
@@ -277,10 +278,12 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
             victim.kill()
             await wait_until(lambda: control_serves(redis), "a write acknowledged", 15)
             await wait_until(lambda: ready(story), "/readyz", 15)
+            await tells_again(story)
             await dies_and_is_heard(story, program)
             assert children(story.group.process.pid) == before
-        await redis.aclose()
     finally:
+        if redis is not None:
+            await redis.aclose()
         queue.stop()
         group.stop()
 
