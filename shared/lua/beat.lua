@@ -27,6 +27,7 @@ local function record(k, id, token, kind, post, rid, message)
     if running and (m.rid == rid) then took = string.format('%d', now - tonumber(m.started)) end
     if running then redis.call('HDEL', k.monitor, 'started', 'rid') end
     redis.call('HSET', k.monitor, 'seen', now)
+    m.raw.seen = now
     judge(m, k, id, status, message)
     if m.schedule == '' then arm(KEYS[1], k.pulse, id, now + m.timeout + m.grace)
     elseif rearm then arm(KEYS[1], k.pulse, id, now) end -- the watchdog knows cron, this path does not

@@ -9,7 +9,7 @@
 local m = read(KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 if not m then return 0 end
-emit(KEYS[4], KEYS[1], ARGV[1], m.gen + 1, 'monitor.deleted', m.status, m.status, '', 'deleted', m.incident)
+emit(KEYS[4], m, ARGV[1], m.gen + 1, 'monitor.deleted', m.status, m.status, '', 'deleted', m.incident)
 for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
   local gen = string.match(field, '^i:(%d+)$')
   if gen then

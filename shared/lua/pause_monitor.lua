@@ -19,7 +19,7 @@ if pause then
 end
 account(k.history, 'paused', m.since, now)
 redis.call('HSET', KEYS[1], 'status', 'new', 'gen', m.gen + 1, 'base', now)
-emit(KEYS[4], KEYS[1], ARGV[1], m.gen + 1, 'monitor.resumed', 'paused', 'new', '', 'resumed', '')
+emit(KEYS[4], m, ARGV[1], m.gen + 1, 'monitor.resumed', 'paused', 'new', '', 'resumed', '')
 redis.call('HSET', KEYS[1], 'since', now)
 if m.seen > 0 then
   arm(KEYS[2], KEYS[3], ARGV[1], m.schedule ~= '' and now or now + m.timeout + m.grace)

@@ -23,6 +23,6 @@ if (moved or m.schedule ~= '') and deadline and deadline < math.huge and m.start
   arm(KEYS[2], KEYS[3], ARGV[1], at)
 end
 if ARGV[2] == '1' then
-  emit(KEYS[4], KEYS[1], ARGV[1], m.gen, 'monitor.updated', m.status, m.status, '', 'updated', m.incident)
+  emit(KEYS[4], m, ARGV[1], m.gen, 'monitor.updated', m.status, m.status, '', 'updated', m.incident)
 end
 return 1

@@ -7,7 +7,7 @@ local function judge(m, k, id, status, message)
   elseif digest ~= m.digest then -- the same incident with news is told again
     m.gen = m.gen + 1
     redis.call('HSET', k.monitor, 'gen', m.gen)
-    emit(k.events, k.monitor, id, m.gen, 'monitor.error', status, status, message, 'heartbeat', m.incident)
+    emit(k.events, m, id, m.gen, 'monitor.error', status, status, message, 'heartbeat', m.incident)
   end
   if digest ~= m.digest then redis.call('HSET', k.monitor, 'digest', digest) end
 end

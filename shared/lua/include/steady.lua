@@ -1,7 +1,7 @@
 -- steady(k, id, token, kind, post, message): the heartbeat of a monitor that is well and stays so, which is nearly every
 -- one; 1 when it was recorded, nil when it needs the long way. It reads seven fields, for reading all costs twice as much
 -- as everything else. Only alive and warning: an error must be compared with the last one.
-local HEAD = string.format('%d', now) .. ' '
+local HEAD = NOW .. ' '
 local function steady(k, id, token, kind, post, message)
   local v = redis.call('HMGET', k.monitor, 'token', 'status', 'timeout', 'grace', 'methods', 'schedule', 'started')
   local status = v[2]

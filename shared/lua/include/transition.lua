@@ -1,5 +1,6 @@
 -- account(history, status, from, to): adds the time in `status` to its UTC days; days before the last 400 are left out.
 local DAY = 86400000
+local NOW = string.format('%d', now)
 local function account(history, status, from, to)
   if status == 'new' or to <= from then return end
   local first, last = math.floor(from / DAY), math.floor(to / DAY)
@@ -16,9 +17,10 @@ local function account(history, status, from, to)
   redis.call('HINCRBY', history, last .. ':' .. status, string.format('%d', to - last * DAY))
 end
 
--- prune(k, id): keeps 400 days and the newest 100 incidents; 2,400 fields are out of reach for fewer.
-local function prune(k, id)
-  if redis.call('HLEN', k.history) < 2400 then return end
+-- prune(k, id, gen): keeps 400 days and the newest 100 incidents; 2,400 fields are out of reach for fewer. It looks at
+-- every eighth generation.
+local function prune(k, id, gen)
+  if gen % 8 ~= 0 or redis.call('HLEN', k.history) < 2400 then return end
   local oldest, gens = math.floor(now / DAY) - 400, {}
   for _, field in ipairs(redis.call('HKEYS', k.history)) do
     local day, gen = string.match(field, '^(%d+):'), string.match(field, '^i:(%d+)$')
@@ -32,15 +34,14 @@ local function prune(k, id)
   end
 end
 
--- emit(events, key, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens.
-local function emit(events, key, id, gen, type, old, new, message, reason, incident)
-  local v = redis.call('HMGET', key, 'name', 'slug', 'tags', 'seen', 'channels', 'timeout', 'grace', 'schedule', 'since',
-    'muted')
-  for i = 1, 10 do v[i] = v[i] or '' end
-  redis.call('XADD', events, '*', 'id', 'mp.' .. id .. '.' .. gen, 'type', type, 'at', string.format('%d', now),
-    'monitor', id, 'name', v[1], 'slug', v[2], 'tags', v[3], 'old', old, 'new', new, 'seen', v[4],
-    'message', message, 'reason', reason, 'incident', incident, 'channels', v[5], 'timeout', v[6], 'grace', v[7],
-    'schedule', v[8], 'since', v[9], 'muted', v[10])
+-- emit(events, m, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens.
+local function emit(events, m, id, gen, type, old, new, message, reason, incident)
+  local v = m.raw
+  redis.call('XADD', events, '*', 'id', 'mp.' .. id .. '.' .. gen, 'type', type, 'at', NOW,
+    'monitor', id, 'name', v.name or '', 'slug', v.slug or '', 'tags', v.tags or '', 'old', old, 'new', new,
+    'seen', v.seen or '', 'message', message, 'reason', reason, 'incident', incident, 'channels', v.channels or '',
+    'timeout', v.timeout or '', 'grace', v.grace or '', 'schedule', v.schedule or '', 'since', v.since or '',
+    'muted', v.muted or '')
 end
 
 -- keep(k, incident, to, bad): in the incident's record `opened|closed|status|reason|dead|last` that its monitor, not dead
@@ -68,9 +69,9 @@ local function transition(k, id, m, to, message, reason)
   if was_bad and (to == 'alive' or to == 'warning') then type = 'monitor.recovered' end
   account(k.history, from, m.since, now)
   if bad and incident == '' and id ~= 'self-ping' then -- see shared/synthetic.py
-    prune(k, id)
+    prune(k, id, gen)
     incident = id .. '.' .. gen
-    redis.call('HSET', k.history, 'i:' .. gen, string.format('%d', now) .. '||' .. to .. '|' .. reason)
+    redis.call('HSET', k.history, 'i:' .. gen, NOW .. '||' .. to .. '|' .. reason)
     if k.opened then
       k.opened[#k.opened + 1] = now
       k.opened[#k.opened + 1] = incident
@@ -82,7 +83,7 @@ local function transition(k, id, m, to, message, reason)
     keep(k, incident, to, bad)
     if not bad then redis.call('ZREM', k.open, incident) end
   end
-  emit(k.events, k.monitor, id, gen, type, from, to, message, reason, incident) -- it tells the old `since`
+  emit(k.events, m, id, gen, type, from, to, message, reason, incident) -- it tells the old `since`
   if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now, 'incident', incident)
   else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now) end
   if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
