@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from statistics import median
 from typing import Final
 
 from chaos import ledger, retrying
@@ -57,18 +58,21 @@ async def _detection(up: Rig, wire: Wire, context: Context, score: Score) -> Non
     flags = (await up.store.redis.config_get(OPTION))[OPTION]
     assert "x" in flags, "the watchdog has not switched expiry events on"
     count = context.count(DYING, least=300)
-    lags: dict[str, list[float]] = {"on": [], "off": []}
+    rounds: dict[str, list[list[float]]] = {"on": [], "off": []}
     for _ in range(context.count(ROUNDS)):
-        for name in lags:
+        for name, found in rounds.items():
             await up.store.redis.config_set(OPTION, flags if name == "on" else "")
-            lags[name] += await _deaths(up, wire, context, count)
+            found.append(await _deaths(up, wire, context, count))
     assert (await up.store.redis.config_get(OPTION))[OPTION] == "", "somebody switched them on again"
-    on, off = (percentile(lags[name], 0.99) / 1000 for name in ("on", "off"))
-    n = len(lags["off"])
-    score.zero(PROMISE, "deaths missed with expiry events off", len(lags["on"]) - n, len(lags["on"]))
-    score.at_most(PROMISE, "detection with expiry events off, p99", off, on + SAME, n, " s")
+    lags = {name: [lag for one in found for lag in one] for name, found in rounds.items()}
+    # Of each round its p99, of these the median: one busy moment of the machine decides nothing.
+    on, off = (median(percentile(one, 0.99) for one in found) / 1000 for found in rounds.values())
+    n, due = len(lags["off"]), count * len(rounds["off"])
+    score.zero(PROMISE, "deaths missed with expiry events off", due - n, due)
+    figure = "detection with expiry events off, p99, median of the rounds"
+    score.at_most(PROMISE, figure, off, round(on + SAME, 3), n, " s")
     score.notes.append(
-        "Detection after the deadline, ms, median / p99: "
+        f"Detection after the deadline in {len(rounds['on'])} rounds each, ms, median / p99 over all: "
         + "; ".join(
             f"expiry events {name} {percentile(found, 0.5):.0f} / {percentile(found, 0.99):.0f} (n = {len(found):,})"
             for name, found in lags.items()
