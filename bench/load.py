@@ -75,7 +75,16 @@ class Wrk:
             file.write(script + pause + DONE)
         self._script = Path(file.name)
         pin = [] if core is None else ["taskset", "-c", str(core)]
-        options = ["-t1", "--timeout", "30s", f"-c{clients}", f"-d{seconds:g}s", "-s", file.name, f"http://127.0.0.1:{port}/"]
+        options = [
+            "-t1",
+            "--timeout",
+            "30s",
+            f"-c{clients}",
+            f"-d{seconds:g}s",
+            "-s",
+            file.name,
+            f"http://127.0.0.1:{port}/",
+        ]
         self._cpu, self._seconds = _children(), seconds
         self._process = subprocess.Popen(
             [*pin, "wrk", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
