@@ -2,9 +2,8 @@
 
     python bench/api.py [monitors] [many monitors]
 
-Goals: at most 300 ms each with 10,000 monitors. With 100,000 they come in pages, and while they are asked for again and
-again the heartbeats' p99 stays within 5 times what it was without, also when one process serves all of them, as in
-`mishpulse up`: nothing blocks the collector.
+Goals: at most 300 ms each with 10,000 monitors. With 100,000, asked for again and again, they do not block the collector:
+the heartbeats' p99 stays within 100 ms, also when one process serves all of them, as in `mishpulse up`.
 """
 
 import asyncio
@@ -98,15 +97,10 @@ async def paging(count: int) -> list[Measure]:
             await beside(client, port, "")
             quiet, _ = await beside(client, port, "")
             busy, took = await beside(client, port, PAGES[name])
-            ratio = busy.p99 / quiet.p99
+            text = f"{quiet.p99:.1f} ms without, {busy.p99:.1f} ms with, at worst {busy.worst:.0f} ms"
             measures += [
                 Measure(f"{name}, {count:,} monitors", f"{statistics.median(took):.2f} s, n = {len(took)}"),
-                Measure(
-                    "heartbeats' p99 beside it",
-                    f"{quiet.p99:.1f} ms without, {busy.p99:.1f} ms with: ratio {ratio:.1f}; worst {busy.worst:.0f} ms",
-                    ratio,
-                    5,
-                ),
+                Measure(f"heartbeats' p99 beside {name}", text, busy.p99, 100),
             ]
             progress("pages", step + 1, len(clients))
         for client in clients.values():

@@ -33,13 +33,26 @@ class Row:
 
 
 async def scan(store: Store) -> list[Row]:
-    """Every monitor, oldest first."""
+    """Every monitor, oldest first; read and made page by page, so that others of this process have their turn."""
     ids = await monitors.all_ids(store)
-    found = await monitors.fields(store, ids, FIELDS)
-    return [
-        Row(one, status, tags, name or one, slug, int(seen) if seen else None, int(since) if since else None)  # type: ignore[arg-type]
-        for one, (status, tags, name, slug, seen, since) in found.items()
-    ]
+    rows: list[Row] = []
+    for start in range(0, len(ids), monitors.PAGE):
+        found = await monitors.fields(store, ids[start : start + monitors.PAGE], FIELDS)
+        rows += [_row(monitor_id, values) for monitor_id, values in found.items()]
+    return rows
+
+
+def _row(monitor_id: str, values: Sequence[str]) -> Row:
+    status, tags, name, slug, seen, since = values
+    return Row(
+        monitor_id,
+        status,  # type: ignore[arg-type]
+        tags,
+        name or monitor_id,
+        slug,
+        int(seen) if seen else None,
+        int(since) if since else None,
+    )
 
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """The dashboard: how things stand, and the list of monitors."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -7,6 +9,7 @@ from starlette.responses import Response
 
 from services.admin import overview, past
 from services.admin.activity import Activity
+from services.admin.overview import Row
 from services.admin.pages import drawings
 from services.admin.pages.paging import Paging
 from services.admin.pages.site import Visit, show
@@ -23,10 +26,11 @@ async def dashboard(visit: Visit) -> Response:
         asked["status"] = ""
     if asked["sort"] not in overview.SORTS:
         asked["sort"] = "status"
-    found = overview.matching(rows, q=asked["q"], tag=asked["tag"], status=asked["status"])
+    # In a thread, for among 100,000 monitors it takes a fifth of a second: heartbeats may live in this process.
+    found, counts, tags = await asyncio.to_thread(_chosen, rows, asked)
     kept = {name: value for name, value in asked.items() if value and (name, value) != ("sort", "status")}
     paging = Paging(visit.page_number(), len(found), ON_A_PAGE, f"/ui?{urlencode(kept)}")
-    shown = overview.ordered(found, asked["sort"])[paging.start : paging.end]
+    shown = found[paging.start : paging.end]
     now = await past.now(visit.store)
     activity: Activity = visit.request.app.state.activity
     return show(
@@ -34,8 +38,8 @@ async def dashboard(visit: Visit) -> Response:
         "dashboard.html",
         rows=shown,
         beats=await overview.recent_beats(visit.store, [row.id for row in shown], drawings.BEATS_SHOWN),
-        counts=overview.counts(rows),
-        tags=overview.tags(rows),
+        counts=counts,
+        tags=tags,
         total=len(rows),
         asked=asked,
         kept=kept,
@@ -44,3 +48,9 @@ async def dashboard(visit: Visit) -> Response:
         day=await activity.day(visit.store, now),
         hour=await activity.deliveries(visit.store, now),
     )
+
+
+def _chosen(rows: Sequence[Row], asked: Mapping[str, str]) -> tuple[list[Row], dict[str, int], list[str]]:
+    """The rows that were searched for, in order; the counts and the tags of all."""
+    found = overview.matching(rows, q=asked["q"], tag=asked["tag"], status=asked["status"])
+    return overview.ordered(found, asked["sort"]), overview.counts(rows), overview.tags(rows)
