@@ -41,7 +41,7 @@ one. Redis writes its append-only file (`everysec`) in every row but `memory`. T
 (`bench/page.py`): what is to stay is changed there.
 
 A goal is met when the newest three runs reached it; `2 of 3` says how many did. The text is the newest one's. Runs
-beside other work on the machine say so, and count only where there is no other.
+beside other work on the machine are called busy, and count only where there is no other.
 
 """
 
@@ -84,9 +84,10 @@ def _met(name: str, runs: list[Run]) -> str:
         if one["name"] == name
     ]
     good = sum(map(bool, verdicts))
+    busy = ", busy" if runs[0].get("busy", 0) > QUIET else ""
     if good == len(verdicts):
-        return "yes" if len(verdicts) > 1 else "yes (1 run)"
-    return f"**{good} of {len(verdicts)}**" if good else "**no**"
+        return f"yes (n = {len(verdicts)}{busy})"
+    return f"**{good} of {len(verdicts)}**{busy}" if good else f"**no** (n = {len(verdicts)}{busy})"
 
 
 def _section(row: Row, runs: list[Run]) -> list[str]:
