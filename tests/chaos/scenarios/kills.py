@@ -51,13 +51,10 @@ async def run(context: Context) -> Score:
         toll = Toll()
         up.workload.begin()
         until = now_ms() + 1000 * (context.budget - SETTLE)
-        killers = [
-            _kill_again_and_again(
-                up, service, wanted, until, toll, random.Random(f"{context.seed}:{service}")
-            )
-            for service in KILLED
-        ]
-        await asyncio.gather(*killers)
+        async with asyncio.TaskGroup() as killers:
+            for service in KILLED:
+                rng = random.Random(f"{context.seed}:{service}")
+                killers.create_task(_kill_again_and_again(up, service, wanted, until, toll, rng))
         await up.workload.end()
         facts = await up.settle(drain=max(60.0, context.budget / 4))
         verdict = checker.judge(facts, checker.Limits(found_within=1000 * (FALLEN_SILENT - 1)))
