@@ -19,8 +19,8 @@ async def passed(store: Store, monitor_id: str) -> bool:
 
 async def test_a_deadline_after_the_newest_stamp_is_no_death(store: Store) -> None:
     """However fresh the stamp is: a collector killed a moment ago has heard nothing since. The next stamp decides."""
-    monitor_id = await beaten(store, timeout=30)
     await scripts.stamp(store.redis, 0, None)
+    monitor_id = await beaten(store, timeout=30)
     await wait_until(
         lambda: passed(store, monitor_id), "the deadline, within the second that the stamp is fresh"
     )
@@ -35,8 +35,8 @@ async def test_a_deadline_after_the_newest_stamp_is_no_death(store: Store) -> No
 
 async def test_a_hint_waits_for_the_stamp_and_not_for_ever(store: Store) -> None:
     """Who asks for a death that no stamp has reached gets it with the next one, or nothing once the stamp is stale."""
-    late, never = await beaten(store, timeout=30), await beaten(store, timeout=60)
     await scripts.stamp(store.redis, 0, None)
+    late, never = await beaten(store, timeout=30), await beaten(store, timeout=60)
     await wait_until(lambda: passed(store, never), "both deadlines")
     asked = asyncio.create_task(declare(store, 0, [late], by="hint"))
     await asyncio.sleep(0.02)
@@ -49,8 +49,8 @@ async def test_a_hint_waits_for_the_stamp_and_not_for_ever(store: Store) -> None
 
 async def test_the_sweep_neither_sleeps_nor_spins_until_the_stamp(store: Store) -> None:
     """It looks again in a few milliseconds while a deadline has passed and no stamp has reached it."""
-    monitor_id = await beaten(store, timeout=30)
     await scripts.stamp(store.redis, 0, None)
+    monitor_id = await beaten(store, timeout=30)
     await wait_until(lambda: passed(store, monitor_id), "the deadline")
     assert 0.002 <= await sweep.step(store, 0, 0.1) <= 0.01
 
