@@ -118,6 +118,7 @@ def _deliveries(facts: Facts, verdict: Verdict, limits: Limits) -> None:
         for target in facts.counts
         if facts.counts[target] + left[target] != due_of[target]
     ]
+    _settle_unlisted(facts, verdict)
     gone = set(facts.vanished)
     queue.unexpected = [
         " ".join(pair)
@@ -127,6 +128,24 @@ def _deliveries(facts: Facts, verdict: Verdict, limits: Limits) -> None:
     excuses = Excuses(facts.faults, limits)
     for pair, copies in received.items():
         _duplicates(pair, sorted(copies, key=lambda copy: copy.at), excuses, verdict)
+
+
+def _settle_unlisted(facts: Facts, verdict: Verdict) -> None:
+    """What nobody named is not lost when digests to that target had room for it and the ledger ended all of it."""
+    room = Counter[str]()
+    for receipt in facts.receipts:
+        if 200 <= receipt.answered <= 299:
+            room[receipt.target] += receipt.unlisted
+    missing = Counter(pair.partition(" ")[0] for pair in verdict.deliveries.lost)
+    uneven = {line.partition(": ")[0] for line in verdict.miscounted}
+    covered = {
+        target
+        for target, count in missing.items()
+        if target in facts.counts and target not in uneven and count <= room[target]
+    }
+    verdict.unlisted = sum(missing[target] for target in covered)
+    queue = verdict.deliveries
+    queue.lost = [pair for pair in queue.lost if pair.partition(" ")[0] not in covered]
 
 
 class Excuses:

@@ -62,6 +62,8 @@ class Receipt:
     type: str
     at: float
     answered: int
+    unlisted: int = 0
+    """Members of a digest beyond those that its body names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,13 @@ class Receivers:
         message = request.headers.get(ID, "")
         kind = request.headers.get("X-Webhook-Event", "")
         status = self.answers.get(name, well)(name, message)
-        # A digest stands for its members and names the first 100 of them.
-        events = tuple(json.loads(body)["events"]) if kind == "digest" else (message,)
-        self._history.receipt(Receipt(self.known.get(name, name), message, events, kind, at, status or 0))
+        events: tuple[str, ...] = (message,)
+        unlisted = 0
+        if kind == "digest":  # it stands for its members and names the first 100 of them
+            digest = json.loads(body)
+            events, unlisted = tuple(digest["events"]), digest["count"] - len(digest["events"])
+        target = self.known.get(name, name)
+        self._history.receipt(Receipt(target, message, events, kind, at, status or 0, unlisted))
         if self.delay[1]:
             await asyncio.sleep(self._rng.uniform(*self.delay))
         if status is None:

@@ -20,6 +20,8 @@ from chaos.world import World
 from shared.connection import Store, connect
 
 USUAL = ("collector", "admin", "webhooks", "watchdog", "notifier", "webhooks-worker")
+STARVED_MS = 1_000.0
+"""A receiver that stands still for longer may answer when its sender has given up."""
 FALLEN_SILENT = 6.0
 """Seconds after the load in which every monitor that was heard has to be found dead, beyond the longest timeout."""
 
@@ -103,6 +105,15 @@ class Rig:
         return facts
 
 
+async def _note_starvation(history: History) -> None:
+    """Notes when this process, and so every receiver in it, did not run for a while: a fault of the machine."""
+    while True:
+        before = now_ms()
+        await asyncio.sleep(0.1)
+        if now_ms() - before > STARVED_MS:
+            history.fault("starved", "machine", before, now_ms())
+
+
 @asynccontextmanager
 async def rig(
     context: Context,
@@ -140,8 +151,10 @@ async def rig(
         await workload.set_up()
         tail = ledger.Tail(store)
         following = asyncio.create_task(tail.follow())
+        watching = asyncio.create_task(_note_starvation(noted))
         try:
             yield Rig(world, noted, receivers, workload, store, tail, following)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in (following, watching):
+                task.cancel()
+            await asyncio.gather(following, watching, return_exceptions=True)

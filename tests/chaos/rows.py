@@ -54,7 +54,7 @@ def _notes(verdict: Verdict, score: Score) -> None:
     score.notes.append(
         f"Deliveries: {verdict.deliveries.acknowledged:,} due, {verdict.excused} duplicates by a fault between send "
         f"and record ({verdict.regrouped} of them with a digest as the one or the other copy), "
-        f"{verdict.dead_letters} dead letters."
+        f"{verdict.dead_letters} dead letters, {verdict.unlisted} unnamed members of large digests."
     )
     if verdict.lags:
         score.notes.append(

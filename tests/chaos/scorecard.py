@@ -1,6 +1,7 @@
 """The scorecard: results of scenarios as text for a terminal and as the tables of `docs/reliability.md`."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,3 +104,13 @@ def write(page: Path = PAGE, folder: Path = RESULTS) -> None:
         raise ValueError(f"{page} has no place for the scorecard")
     results = [load(path) for path in sorted(folder.glob("*.json"))]
     page.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}", "utf-8")
+
+
+def main() -> None:
+    """`python -m chaos.scorecard FOLDER …`: merges the results in folders and writes the page."""
+    merge(load(path) for folder in sys.argv[1:] for path in sorted(Path(folder).glob("*.json")))
+    write()
+
+
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,8 @@ class Verdict:
     events: Queue = field(default_factory=Queue)
     deliveries: Queue = field(default_factory=Queue)
     dead_letters: int = 0
+    unlisted: int = 0
+    """Deliveries that only the ledger and a digest's count know of: a digest names 100 of its members."""
     unfinished: list[str] = field(default_factory=list)
     excused: int = 0
     """Duplicates that a fault between sending and recording explains."""

@@ -247,6 +247,27 @@ def test_a_dead_letter_is_no_loss() -> None:
     assert verdict.dead_letters == 1
 
 
+def test_members_that_a_digest_does_not_name_are_known_by_the_ledger() -> None:
+    """A digest names 100 of its members; with more, its count and the ledger's have to cover what is missing."""
+    facts = in_order()
+    named = receipt("mp.m1.3", 30_000, "channel:1", message="mp.digest.mp.m1.3")
+    facts.receipts = [one for one in facts.receipts if one.target != "channel:1"]
+    facts.receipts.append(replace(named, type="digest", unlisted=2))
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert verdict.unlisted == 2
+    facts.counts["channel:1"] = 2
+    assert "lost deliveries" in wrong(judge(facts))
+
+
+def test_a_machine_that_stood_still_excuses_a_second_copy() -> None:
+    """The first was answered when its sender had given up."""
+    facts = in_order()
+    deliver_twice(facts)
+    facts.faults = [Fault("starved", "machine", 20_000, 20_200)]
+    assert wrong(judge(facts)) == {}
+
+
 def test_an_attempt_after_a_failed_one_is_no_duplicate() -> None:
     """A receiver that answered 500 asked for it."""
     facts = in_order()

@@ -20,7 +20,7 @@ NAME: Final = "kills"
 PROMISE: Final = "no change is lost or doubled, whatever process dies"
 WEIGHT: Final = 3.0
 LEAST: Final = 45.0
-FULL: Final = 1_150.0
+FULL: Final = 900.0
 
 KILLED: Final = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker")
 DOUBLED: Final = ("collector", "notifier", "webhooks-worker")

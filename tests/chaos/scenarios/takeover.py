@@ -19,7 +19,7 @@ NAME: Final = "takeover"
 PROMISE: Final = "others go on for whoever dies or stalls"
 WEIGHT: Final = 1.5
 LEAST: Final = 78.0
-FULL: Final = 600.0
+FULL: Final = 480.0
 
 DOUBLED: Final = ("watchdog", "notifier", "webhooks-worker")
 GOES_ON_WITHIN: Final = 15.0
