@@ -6,6 +6,7 @@ primary that nobody reached in time is not written any longer than that.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -136,16 +137,25 @@ class SentinelPool(Pool):
         kind = _GuidedSSLConnection if address.tls else _GuidedConnection
         super().__init__(kind, sentinels=self._sentinels, **options)
         self._primary: Place | None = None
-        self._look_at = 0.0
+        self._closing = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
     async def get_connection(self, *_arguments: Any, **_options: Any) -> AbstractConnection:
         """A connection to the primary; raises redis-py's errors."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._look_at and (self._looking is None or self._looking.done()):
-            self._look_at = now + LOOK_EVERY
-            self._looking = asyncio.create_task(self._look())
+        if self._looking is None or self._looking.done():
+            self._closing.clear()
+            self._looking = asyncio.create_task(self._keep_looking())
         return await super().get_connection()
+
+    async def _keep_looking(self) -> None:
+        """Looks every second for as long as a connection is in use: one that waits for an answer may wait in vain."""
+        while not self._closing.is_set():
+            await self._look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._closing.wait()
+            if not self._in_use_connections:
+                return
 
     async def _look(self) -> None:
         """Drops every connection to a server that is the primary no more."""
@@ -162,6 +172,7 @@ class SentinelPool(Pool):
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         """Ends all connections, those to the sentinels too."""
+        self._closing.set()
         if self._looking is not None:
             await asyncio.wait({self._looking})
         await self._sentinels.close()
