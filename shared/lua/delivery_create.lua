@@ -29,12 +29,13 @@ for i = 1, (#KEYS - 1 - 4 * T) / 2 do
   out[i] = create(3 + T + 11 * (i - 1), KEYS[4 * T + 2 * i], KEYS[1 + 4 * T + 2 * i])
 end
 
--- An event is remembered for 60 s, and for 8 days (longer than the stream keeps it) while among the newest 2,000.
+-- An event is remembered for 5 minutes, for a stream entry is handed over up to five times, some 13 s apart; and for
+-- 8 days (longer than the stream keeps it) while among the newest 2,000.
 for t = 1, T do
   local queue, seen, hash = KEYS[4 * t - 2], KEYS[4 * t], KEYS[4 * t + 1]
   local over = math.min(200, redis.call('ZCARD', seen) - 2000)
   if over > 0 then
-    local old = redis.call('ZRANGE', seen, '-inf', now - 60000, 'BYSCORE', 'LIMIT', 0, over)
+    local old = redis.call('ZRANGE', seen, '-inf', now - 300000, 'BYSCORE', 'LIMIT', 0, over)
     if #old > 0 then redis.call('ZREM', seen, unpack(old)) end
   end
   redis.call('PEXPIRE', seen, 691200000)
