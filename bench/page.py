@@ -5,7 +5,7 @@ from typing import Any
 
 from ground import ROOT
 from plots import Plot, draw
-from results import QUIET, Run, newest
+from results import QUIET, Run, is_busy, newest
 from rows import ROWS, Row
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -84,7 +84,7 @@ def _met(name: str, runs: list[Run]) -> str:
         if one["name"] == name
     ]
     good = sum(map(bool, verdicts))
-    busy = ", busy" if runs[0].get("busy", 0) > QUIET else ""
+    busy = ", busy" if is_busy(runs[0]) else ""
     if good == len(verdicts):
         return f"yes (n = {len(verdicts)}{busy})"
     return f"**{good} of {len(verdicts)}**{busy}" if good else f"**no** (n = {len(verdicts)}{busy})"
@@ -110,7 +110,9 @@ def _section(row: Row, runs: list[Run]) -> list[str]:
 
 def _busy(run: Run) -> str:
     """What a reader should know of a machine that had other work."""
-    busy = run.get("busy", 0)
+    busy = run.get("busy")
+    if busy is None:
+        return ", on a machine whose other work was not noted"
     return f", while {busy:g} other processes wanted the machine's cores" if busy > QUIET else ""
 
 

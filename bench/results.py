@@ -41,9 +41,15 @@ def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
         for run in reversed(day["runs"]):
             found.setdefault(run["row"], []).append(run)
     for row, runs in found.items():
-        quiet = [run for run in runs if run.get("busy", 0) <= QUIET]
+        quiet = [run for run in runs if not is_busy(run)]
         found[row] = (quiet or runs)[:KEPT]
     return machine, found
+
+
+def is_busy(run: Run) -> bool:
+    """Whether the machine had other work, or nobody noted that it had none."""
+    busy: float = run.get("busy", QUIET + 1)
+    return busy > QUIET
 
 
 def now() -> str:

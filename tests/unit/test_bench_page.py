@@ -54,7 +54,7 @@ def test_a_goal_is_met_when_all_of_the_newest_runs_reach_it(values: tuple[float,
     """One good run among three is no met goal."""
     from page import _met  # noqa: PLC0415
 
-    runs = [{"tables": [table(value, 0.6, at_least=True)]} for value in values]
+    runs = [{"busy": 0.1, "tables": [table(value, 0.6, at_least=True)]} for value in values]
     assert _met("rate", runs) == verdict
 
 
