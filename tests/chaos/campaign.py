@@ -162,6 +162,7 @@ def child(name: str, seed: int, budget: float, scale: float, folder: Path) -> No
     try:
         score = asyncio.run(module.run(context))
         result.rows, result.notes = score.rows, score.notes
+        result.scale = round(scale * score.part, 4)
     except BaseException:  # noqa: BLE001 - whatever ended it is its result
         result.error = traceback.format_exc()
     result.seconds = round(time.monotonic() - began, 1)

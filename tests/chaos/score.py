@@ -24,11 +24,18 @@ class Score:
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    part: float = 1.0
+    """How much of what was wanted was reached: a busy machine does fewer kills in its time, and the page says so."""
 
     @staticmethod
     def row(promise: str, figure: str, value: str, n: int, goal: str, held: bool) -> Row:
         """Any other figure."""
         return Row(promise, figure, value, n, goal, held)
+
+    def reach(self, promise: str, figure: str, found: int, wanted: int) -> None:
+        """How often something was done of the number wanted at this scale."""
+        self.part = min(self.part, found / wanted)
+        self.rows.append(Row(promise, figure, f"{found:,}", found, f"{wanted:,} wanted", found > 0))
 
     def zero(self, promise: str, figure: str, found: int, n: int) -> None:
         """A figure that must be 0, in `n` cases; no case at all proves nothing and fails."""

@@ -60,14 +60,8 @@ async def run(context: Context) -> Score:
         verdict = checker.judge(facts, checker.Limits(found_within=1000 * (FALLEN_SILENT - 1)))
         score = Score()
         for service, count in toll.kills.items():
-            goal = f"≥ {wanted}" if context.scale >= 1 else "published"
-            held = count >= wanted or context.scale < 1
-            score.rows.append(score.row(PROMISE, f"kill -9 of {service}", f"{count}", count, goal, held))
-        enough = verdict.transitions >= 50_000 or context.scale < 1
-        goal = "≥ 50,000" if context.scale >= 1 else "published"
-        score.rows.append(
-            score.row(PROMISE, "transitions", f"{verdict.transitions:,}", verdict.transitions, goal, enough)
-        )
+            score.reach(PROMISE, f"kill -9 of {service}", count, wanted)
+        score.reach(PROMISE, "transitions", verdict.transitions, context.count(50_000))
         rows.tell(verdict, score)
         processes = sum(toll.kills.values())
         score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), processes)

@@ -38,9 +38,7 @@ async def run(context: Context) -> Score:
         facts = await up.settle()
         verdict = checker.judge(facts, checker.Limits(found_within=1000 * (FALLEN_SILENT - 1)))
         score = Score()
-        goal = f"≥ {wanted}" if context.scale >= 1 else "published"
-        held = len(seconds) >= wanted or context.scale < 1
-        score.rows.append(score.row(PROMISE, "restarts", f"{len(seconds)}", len(seconds), goal, held))
+        score.reach(PROMISE, "restarts", len(seconds), wanted)
         score.at_most(PROMISE, "longest end after SIGTERM", max(seconds), 10, len(seconds), " s")
         done = [letter for letter in facts.letters if letter.status == "success"]
         consumed = sum(letter.attempt - 1 for letter in done)
