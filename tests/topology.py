@@ -62,12 +62,12 @@ class Node:
         return ("--port", "0", "--tls-port", str(self.port), *files, *inner)
 
     def ask(self, *command: Any) -> Any:
-        """One command on a connection of its own; it has a second."""
+        """One command on a connection of its own; it has five seconds."""
         secure: dict[str, Any] = (
             {"ssl": True, "ssl_ca_certs": str(self.tls / "certificate.pem")} if self.tls else {}
         )
         with redis.Redis(
-            port=self.port, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, **secure
+            port=self.port, decode_responses=True, socket_timeout=5, socket_connect_timeout=5, **secure
         ) as client:
             return client.execute_command(*command)
 

@@ -8,7 +8,6 @@ import random
 from itertools import count
 from typing import Final
 
-import redis as blocking
 from servers import binaries
 from topology import ClusterGroup, Node, eventually
 
@@ -98,10 +97,7 @@ def _move(group: ClusterGroup, slot: int, draw: float) -> None:
     target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
     source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
     while found := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 20):
-        try:
-            source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 900, "KEYS", *found)
-        except blocking.TimeoutError:
-            continue
+        source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 4_000, "KEYS", *found)
     for node in (target, source, *group.nodes):
         node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
 
