@@ -117,7 +117,7 @@ async def test_a_poison_entry_fails_alone_and_ends_aside(store):
     await publish(store, *range(20))
     async with consuming(store, log, take_over_ms=20, take_over_every=0.02):
         await wait_until(lambda: len(set(log.seen)) == 19, "the others were handled")
-        found = await wait_until(lambda: store.redis.xrange(keys.poison(0)), "it was put aside")
+        found = await wait_until(lambda: store.redis.xrange(keys.poison(0)), "it was put aside", 20)
     ((_, fields),) = found
     assert (fields["id"], fields["poison_group"]) == ("7", "notifier")
     assert "ValueError" in fields["poison_error"]
@@ -132,7 +132,7 @@ async def test_an_entry_that_is_no_event_is_poison(store):
     log = Log()
     async with consuming(store, log, take_over_ms=20, take_over_every=0.02):
         await wait_until(lambda: log.seen == ["1"], "the event was handled")
-        await wait_until(lambda: store.redis.xlen(keys.poison(0)), "the other was put aside", 15)
+        await wait_until(lambda: store.redis.xlen(keys.poison(0)), "the other was put aside", 20)
 
 
 async def test_an_entry_that_kills_its_consumers_ends_aside(store):
