@@ -20,7 +20,7 @@ NAME: Final = "kills"
 PROMISE: Final = "no change is lost or doubled, whatever process dies"
 WEIGHT: Final = 3.0
 LEAST: Final = 45.0
-FULL: Final = 900.0
+FULL: Final = 780.0
 
 KILLED: Final = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker")
 DOUBLED: Final = ("collector", "notifier", "webhooks-worker")
@@ -28,7 +28,7 @@ DOUBLED: Final = ("collector", "notifier", "webhooks-worker")
 hold the places of their targets for the 6 s of its key."""
 SETTLE: Final = 25.0
 """Seconds at the end that belong to the drain: claims of the last victim are taken back after some 10 s."""
-UPTIME: Final = (0.3, 3.0)
+UPTIME: Final = (0.3, 2.0)
 """Seconds that a process is let alone after it is ready."""
 POINT_WITHIN: Final = 4.0
 """Seconds within which a process has to come by its point; one that does not is killed like the others."""
