@@ -23,9 +23,10 @@ LEAST: Final = 45.0
 FULL: Final = 780.0
 
 KILLED: Final = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker")
-DOUBLED: Final = ("collector", "notifier", "webhooks-worker")
-"""Two replicas of these are killed in turn. One worker that dies every few seconds delivers next to nothing: its claims
-hold the places of their targets for the 6 s of its key."""
+DOUBLED: Final = ("collector", "watchdog", "notifier", "webhooks-worker")
+"""Two replicas of these are killed in turn. While the only watchdog is away, nobody notices a silence that ends before
+it is back; and one worker that dies every few seconds delivers next to nothing, for its claims hold the places of their
+targets for the 6 s of its key."""
 SETTLE: Final = 25.0
 """Seconds at the end that belong to the drain: claims of the last victim are taken back after some 10 s."""
 UPTIME: Final = (0.3, 2.0)
