@@ -130,7 +130,9 @@ class Up:
         return seen, self.process
 
     def pids(self) -> dict[str, int]:
-        """The living processes below the supervisor by name; Valkey as `valkey`."""
+        """The living processes below the supervisor by name; Valkey as `valkey`, once it is more than asked for its
+        version.
+        """
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -138,7 +140,7 @@ class Up:
                 words = (folder / "cmdline").read_bytes().decode().split("\0")
             except (OSError, ValueError):
                 continue
-            if parent == self.process.pid and lives(int(folder.name)):
+            if parent == self.process.pid and lives(int(folder.name)) and "--version" not in words:
                 name = words[words.index("child") + 1] if "child" in words else "valkey"
                 found[name] = int(folder.name)
         return found
