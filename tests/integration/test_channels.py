@@ -358,7 +358,11 @@ def hostile_letter(text: str) -> Letter:
     fields = {"monitor": "abc", "name": text, "message": text, "new": "error"}
     note = compose(Fact("monitor.error", LETTER.at, fields), "en")
     return replace(
-        LETTER, event_id=f"e{text[:120]}", event_type="monitor.error", note=note, attempted=int(time.time() * 1000)
+        LETTER,
+        event_id=f"e{text[:120]}",
+        event_type="monitor.error",
+        note=note,
+        attempted=int(time.time() * 1000),
     )
 
 
