@@ -64,8 +64,10 @@ class Webhook:
         return event.about != self.target and matches(self.event_type, event.type)
 
     def was_active(self, at: int) -> bool:
-        """Whether it was active at a time of the stream (ms)."""
-        return any(start < at and (end is None or at <= end) for start, end in self.spans)
+        """Whether it was active at a time of the stream (ms). Its first and its last ms count: an event of the same ms
+        came after the answer that it is on, for all that anybody can know.
+        """
+        return any(start <= at and (end is None or at <= end) for start, end in self.spans)
 
 
 def time_of(event: Event) -> int:
