@@ -74,7 +74,7 @@ def pack(*values: str) -> bytes:
 
 
 class _Packed(AbstractConnection):
-    """Packs commands in C: a batch of 256 heartbeats has 2,566 arguments.
+    """Packs commands in C, for scripts are given hundreds of arguments; what is `Packed` already is only appended.
 
     redis-py does the same for its synchronous connections (`HiredisRespSerializer`), not for these.
     """
