@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from servers import Server, binaries
 from telling import Program, telling
-from test_sentinel import children, ready, tells_again
+from test_sentinel import children, ready, serves, tells_again
 from test_story import BACK, DEAD, comes_back, comes_to_life, dies_and_is_heard
 from topology import ClusterGroup, Node, eventually
 from waiting import wait_until
@@ -21,7 +21,7 @@ from services.watchdog import expiry
 from shared import keys, monitors, schema, scripts
 from shared.auth import hash_token
 from shared.cluster import Cluster, primaries
-from shared.connection import Store, connect, is_away
+from shared.connection import Store, connect
 from shared.errors import ConfigError
 from shared.events import NewEvent, emit
 from shared.monitors import NewMonitor
@@ -276,7 +276,7 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
             assert isinstance(redis, Cluster)
             victim = node_of(group, redis.map.holder(slot_of_key(keys.SCHEMA)))
             victim.kill()
-            await wait_until(lambda: control_serves(redis), "a write acknowledged", 15)
+            await wait_until(lambda: serves(redis, "mp:{c}:served"), "a write of control data acknowledged", 15)
             await wait_until(lambda: ready(story), "/readyz", 15)
             await tells_again(story)
             await dies_and_is_heard(story, program)
@@ -286,16 +286,6 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
             await redis.aclose()
         queue.stop()
         group.stop()
-
-
-async def control_serves(redis: Redis) -> bool:
-    """Whether a write of control data is acknowledged; what fails meanwhile is what waiting may help."""
-    try:
-        return bool(await redis.set("mp:{c}:served", "1"))
-    except RedisError as error:
-        if not is_away(error):
-            raise
-        return False
 
 
 def test_a_cluster_that_is_none_is_said(queue: Server) -> None:

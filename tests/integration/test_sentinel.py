@@ -48,10 +48,10 @@ async def store(group: SentinelGroup) -> AsyncIterator[Store]:
     await redis.aclose()
 
 
-async def serves(redis: Redis) -> bool:
+async def serves(redis: Redis, key: str = "mp:{0}:served") -> bool:
     """Whether a write is acknowledged; what fails meanwhile is always something that waiting may help."""
     try:
-        return bool(await redis.set("mp:{0}:served", "1"))
+        return bool(await redis.set(key, "1"))
     except RedisError as error:
         if not is_away(error):
             raise
