@@ -276,7 +276,9 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
             assert isinstance(redis, Cluster)
             victim = node_of(group, redis.map.holder(slot_of_key(keys.SCHEMA)))
             victim.kill()
-            await wait_until(lambda: serves(redis, "mp:{c}:served"), "a write of control data acknowledged", 15)
+            await wait_until(
+                lambda: serves(redis, "mp:{c}:served"), "a write of control data acknowledged", 15
+            )
             await wait_until(lambda: ready(story), "/readyz", 15)
             await tells_again(story)
             await dies_and_is_heard(story, program)
