@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from servers import Server, binaries  # noqa: E402 - found by the line above
 
+from services import embedded  # noqa: E402
 from shared import logs, scripts  # noqa: E402
 from shared.connection import Store, connect  # noqa: E402
 from shared.schema import open_store  # noqa: E402
@@ -37,13 +38,13 @@ def server_name() -> str:
 def serving(
     name: str = "", core: int | None = None, options: Sequence[str] = DURABLE, snapshot: Path | None = None
 ) -> Iterator[Server]:
-    """A server of its own, empty or as in `snapshot`, on `core` when one is named."""
+    """A server of its own, tuned as ours are, empty or as in `snapshot`, on `core` when one is named."""
     name = name or server_name()
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         if snapshot:
             shutil.copy(snapshot, Path(folder, "dump.rdb"))
-        server = Server(name, binaries()[name], Path(folder))
-        server.start(*options)
+        server = Server(name, binaries()[name], Path(folder), environment=embedded.environment())
+        server.start("--hz", str(embedded.TURNS), *options)
         assert server.process is not None
         if core is not None:
             os.sched_setaffinity(server.process.pid, {core})

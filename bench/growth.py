@@ -3,25 +3,35 @@
     python bench/growth.py [monitors] [runs]
 
 Goal: at most 1.2 times as much CPU time. The heartbeats go round all monitors, and each monitor was heard before.
+Beside it stand the five commands that a heartbeat needs at least, sent plainly, without a script and in large
+portions: what they grow by is the server's own, whoever asks.
 """
 
 import asyncio
+import itertools
 import statistics
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+import hiredis
 from filled import filled
 from ground import cpu_seconds, make_durable, settings_for
 from load import beats, wrk
+from loading import LONG, Wire
 from report import Curve, Measure, report
 from running import Running, running
 
+from shared import keys
 from shared.connection import Store, connect
 
 FEW = 1_000
 SECONDS = 6
 CLIENTS = 64
+PLAIN = 60_000
+"""Monitors whose five commands are sent plainly in one run."""
+PORTION = 500
 MOST = 400
 """Seconds that the first round may take."""
 
@@ -32,9 +42,12 @@ class Side:
 
     count: int
     server_pid: int
+    url: str
+    ids: list[str]
     collector: Running
     redis: list[float] = field(default_factory=list)
     python: list[float] = field(default_factory=list)
+    plain: list[float] = field(default_factory=list)
 
     def run(self, first: int) -> int:
         """Heartbeats as fast as they are taken, from monitor `first` on; returns how many."""
@@ -44,6 +57,18 @@ class Side:
         self.redis.append((cpu_seconds(self.server_pid) - before[0]) / done * 1e6)
         self.python.append((cpu_seconds(self.collector.pid) - before[1]) / done * 1e6)
         return round(done)
+
+    def run_plain(self, first: int) -> int:
+        """The five commands for each of `PLAIN` monitors from `first` on; returns how many."""
+        wire = Wire(self.url)
+        names = itertools.islice(itertools.cycle(self.ids[first:] + self.ids[:first]), PLAIN)
+        before = cpu_seconds(self.server_pid)
+        while part := list(itertools.islice(names, PORTION)):
+            wire.send([hiredis.pack_command(command) for one in part for command in plain(one)])
+            wire.answers()
+        self.plain.append((cpu_seconds(self.server_pid) - before) / PLAIN * 1e6)
+        wire.close()
+        return PLAIN
 
     def first_round(self) -> None:
         """Each monitor once, so that what the collector keeps of its token is kept."""
@@ -56,12 +81,34 @@ class Side:
         self.python.clear()
 
 
+def plain(name: str) -> list[tuple[str | int, ...]]:
+    """What a heartbeat reads and writes, as in `shared/lua/include/steady.lua`."""
+    now = round(time.time() * 1000)
+    return [
+        (
+            "HMGET",
+            keys.monitor(0, name),
+            "token",
+            "status",
+            "timeout",
+            "grace",
+            "methods",
+            "schedule",
+            "started",
+        ),
+        ("HSET", keys.monitor(0, name), "seen", now),
+        ("ZADD", keys.deadlines(0), now + LONG, name),
+        ("SET", keys.pulse(0, name), 1, "PX", LONG),
+        ("LPUSH", keys.beats(0, name), f"{now} ok  "),
+    ]
+
+
 def start(stack: ExitStack, count: int) -> Side:
-    server, _ = stack.enter_context(filled(count, core=1))
+    server, ids = stack.enter_context(filled(count, core=1))
     assert server.process is not None
     asyncio.run(_durable(server.url))
     collector = stack.enter_context(running("collector", settings_for(server.url), core=0))
-    return Side(count, server.process.pid, collector)
+    return Side(count, server.process.pid, server.url, ids, collector)
 
 
 async def _durable(url: str) -> None:
@@ -79,18 +126,19 @@ def main(many: int, runs: int) -> None:
         for _ in range(runs):
             sides[0].run(0)
             place = (place + sides[1].run(place)) % (many // 2)
+            sides[0].run_plain(0)
+            place = (place + sides[1].run_plain(place)) % (many // 2)
     measures, curves = [], []
-    for name, costs in (("Redis", "redis"), ("collector", "python")):
+    for name, costs, goal in (
+        ("Redis, CPU per heartbeat", "redis", 1.2),
+        ("collector, CPU per heartbeat", "python", 1.2),
+        ("Redis, CPU of the five commands alone", "plain", None),
+    ):
         few, lot = (statistics.median(getattr(side, costs)) for side in sides)
-        measures.append(
-            Measure(
-                f"{name}, CPU per heartbeat",
-                f"{few:.1f} µs among {FEW:,}, {lot:.1f} µs among {many:,}: ratio {lot / few:.2f}",
-                lot / few,
-                1.2,
-            )
-        )
-        curves.append(Curve("growth", name, ((float(FEW), few), (float(many), lot))))
+        text = f"{few:.1f} µs among {FEW:,}, {lot:.1f} µs among {many:,}: ratio {lot / few:.2f}"
+        measures.append(Measure(name, text, lot / few, goal))
+        curves.append(Curve("growth", name.partition(",")[0], ((float(FEW), few), (float(many), lot))))
+    curves.pop()
     report(f"cost of a heartbeat as monitors grow, n = {runs} runs each", measures, curves)
 
 

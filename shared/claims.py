@@ -20,12 +20,12 @@ IN_FLIGHT: Final = 20
 """Claims per target at any time, over all workers."""
 UNCAPPED: Final = -1
 TARGETS_PER_CALL: Final = 64
-CLAIMS_PER_CALL: Final = 200
-"""Keeps a claim below 5 ms; also the members of a digest that are claimed at once."""
+CLAIMS_PER_CALL: Final = 64
+"""Keeps a claim below 2 ms; also the members of a digest that are claimed at once."""
 FULL: Final = 2
 BURST_CHANGED: Final = -1
-RECORDS_PER_CALL: Final = 150
-"""Keeps a record below 5 ms."""
+RECORDS_PER_CALL: Final = 48
+"""Keeps a record below 2 ms."""
 BODY_LIMIT: Final = 1_000
 BODY_IN_ATTEMPT: Final = 200
 """Earlier answers are kept shorter: eight of them in full would be most of a dead letter's memory."""
@@ -247,7 +247,7 @@ class Recorded:
 
 
 async def record(store: Store, results: Sequence[Result], *, now: int | None = None) -> list[Recorded]:
-    """Records results of claims on targets of one kind in one shard, in as few script calls as 5 ms each allow.
+    """Records results of claims on targets of one kind in one shard, in as few script calls as 2 ms each allow.
 
     The end of a delivery and its `delivery.dead_letter` event are one step (`shared.dead_letters`).
     """

@@ -18,7 +18,7 @@ from shared import keys, scripts
 from shared.connection import Store
 from shared.errors import Conflict
 
-CREATE_BATCH: Final = 100
+CREATE_BATCH: Final = 40
 """Deliveries per script call: about 2 ms."""
 Status = Literal["pending", "success", "failed"]
 
@@ -114,21 +114,22 @@ async def create(store: Store, items: Sequence[NewDelivery], *, now: int | None 
         groups.setdefault((store.shard_of(item.target), keys.kind_of(item.target)), []).append(index)
     results: list[int | None] = [None] * len(items)
     for (shard, kind), indexes in groups.items():
+        # Numbers are drawn first, so that the script's keys are known; unused ones leave gaps.
+        last = await store.redis.incrby(keys.sequence(shard), len(indexes))
+        numbers = range(last - len(indexes) + 1, last + 1)
         for start in range(0, len(indexes), CREATE_BATCH):
-            part = indexes[start : start + CREATE_BATCH]
-            numbers = await _create(store, shard, kind, [items[i] for i in part], now)
-            for index, number in zip(part, numbers, strict=True):
+            part = slice(start, start + CREATE_BATCH)
+            made = await _create(store, shard, kind, [items[i] for i in indexes[part]], numbers[part], now)
+            for index, number in zip(indexes[part], made, strict=True):
                 if number is not None:
                     results[index] = public_id(store, items[index].target, number)
     return results
 
 
 async def _create(
-    store: Store, shard: int, kind: str, items: Sequence[NewDelivery], now: int | None
+    store: Store, shard: int, kind: str, items: Sequence[NewDelivery], numbers: Sequence[int], now: int | None
 ) -> list[int | None]:
-    """One script call. Numbers are drawn first, so that the script's keys are known; unused ones leave gaps."""
-    last = await store.redis.incrby(keys.sequence(shard), len(items))
-    numbers = range(last - len(items) + 1, last + 1)
+    """One script call: per item its number, or None when the target has the event already."""
     positions = {target: i for i, target in enumerate(dict.fromkeys(item.target for item in items), 1)}
     key_names = [keys.due(shard, kind)]
     for target in positions:

@@ -1,9 +1,11 @@
 """Real Redis and Valkey servers for tests, each on a unix socket in a folder of its own."""
 
+import os
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
@@ -30,6 +32,7 @@ class Server:
     folder: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @property
     def socket(self) -> Path:
@@ -61,7 +64,7 @@ class Server:
     def spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Starts the program; what it says goes to the log."""
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(arguments, stdout=log, stderr=log)
+            return subprocess.Popen(arguments, stdout=log, stderr=log, env=self.environment)
 
     def stop(self, *, kill: bool = False) -> None:
         """Ends it: `kill` as a power cut would, else as an operator does."""

@@ -16,8 +16,10 @@ log = structlog.get_logger(__name__)
 DEATHS = metrics.TRANSITIONS.labels("dead")
 Finder = Literal["hint", "sweep"]
 
-BATCH = 64
-"""Deaths declared in one script call: about 3 ms of Redis' time, so that heartbeats pass in between."""
+BATCH = 32
+"""Deaths declared in one script call: about 1 ms of Redis' time, so that heartbeats pass in between."""
+LANES = 2
+"""Calls under way at once: Redis works on one while this process writes the next."""
 
 UNHEARD_PAUSE = 0.005
 """Seconds until a deadline is looked at again that passed after the collectors' newest stamp."""
@@ -42,9 +44,14 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
     2. Monitors with a cron schedule come back for judgement: the script knows no cron.
     3. Each of those is re-armed by compare-and-set, or declared in a second call that names the state judged.
     """
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    lanes = [_declare_batches(store, shard, batches[lane::LANES], by) for lane in range(LANES)]
+    return sum(await asyncio.gather(*lanes))
+
+
+async def _declare_batches(store: Store, shard: int, batches: Sequence[Sequence[str]], by: Finder) -> int:
     dead = 0
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
+    for batch in batches:
         now, results = await _declare_heard(store, shard, batch)
         dead += _count(list(results.items()), by)
         pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]

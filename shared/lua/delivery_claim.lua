@@ -9,19 +9,18 @@
 -- Emits nothing
 --@include ledger
 local T, d = tonumber(ARGV[4]), 0
-local out = {now}
+local base, out = 4 + 9 * T, {now}
 local FIELDS = {'event', 'type', ARGV[3] == '1' and '' or 'payload', 'at', 'created', 'attempt', 'epoch', 'incident',
   'meta', 'next'}
 
-local function claim(queue, inflight, key, n)
-  local at = redis.call('ZSCORE', queue, n)
+-- claim(key, at): takes what is due and there; the sets of its target follow with all the others.
+local function claim(key, at)
   if not at or tonumber(at) > now then return end
-  redis.call('ZREM', queue, n)
-  if redis.call('EXISTS', key) == 0 then return end
-  redis.call('ZADD', inflight, now, n)
-  redis.call('HINCRBY', key, 'epoch', 1)
-  redis.call('HSET', key, 'status', 'sending', 'worker', ARGV[2])
-  return redis.call('HMGET', key, unpack(FIELDS))
+  local got = redis.call('HMGET', key, unpack(FIELDS))
+  if not got[1] then return {} end -- its record is gone: it leaves the queue
+  got[7] = string.format('%d', (tonumber(got[7]) or 0) + 1)
+  redis.call('HSET', key, 'status', 'sending', 'worker', ARGV[2], 'epoch', got[7])
+  return got
 end
 
 for t = 1, T do
@@ -30,13 +29,19 @@ for t = 1, T do
   local count = tonumber(ARGV[a + 2])
   local won = ARGV[a + 4] == '-' or (redis.call('HGET', burst, 'version') or '') == ARGV[a + 4]
   local free = won and places(inflight, hash, tonumber(ARGV[a + 1])) or 0
-  for i = d + 1, d + count do
-    local got = free > 0 and claim(queue, inflight, KEYS[2 + 4 * T + i], ARGV[4 + 9 * T + i])
-    if got then
+  local taken, held = {}, {}
+  local due = count > 0 and free > 0 and redis.call('ZMSCORE', queue, unpack(ARGV, base + d + 1, base + d + count)) or {}
+  for i = d + 1, d + #due do
+    local got, n = free > 0 and claim(KEYS[2 + 4 * T + i], due[i - d]), ARGV[base + i]
+    if got then taken[#taken + 1] = n end
+    if got and got[1] then
       free = free - 1
-      out[#out + 1] = {i, unpack(got)}
+      out[#out + 1] = {i, unpack(got, 1, #FIELDS)}
+      held[#held + 1], held[#held + 2] = now, n
     end
   end
+  if #taken > 0 then redis.call('ZREM', queue, unpack(taken)) end
+  if #held > 0 then redis.call('ZADD', inflight, unpack(held)) end
   d = d + count
   if won and ARGV[a + 4] ~= '-' then
     redis.call('HSET', burst, 'version', ARGV[a + 5], 'times', ARGV[a + 6], 'digest_at', ARGV[a + 7],

@@ -5,24 +5,29 @@
 -- Returns per delivery 1, or 0 when the target has this event already (or was deleted)
 -- Emits nothing
 --@include ledger
-local T, out = tonumber(ARGV[2]), {}
+local T, targets, out = tonumber(ARGV[2]), {}, {}
+for t = 1, T do
+  local k = {name = ARGV[2 + t], queued = {}, numbers = {}}
+  k.queue, k.pending, k.seen, k.hash = unpack(KEYS, 4 * t - 2, 4 * t + 1)
+  k.deleted = redis.call('HEXISTS', k.hash, 'deleted') == 1
+  targets[t] = k
+end
+
 local function create(a, key, told)
-  local base = 4 * tonumber(ARGV[a])
-  local queue, pending, seen, hash = KEYS[base - 2], KEYS[base - 1], KEYS[base], KEYS[base + 1]
-  local n, event, at = ARGV[a + 1], ARGV[a + 2], now + tonumber(ARGV[a + 8])
-  if redis.call('HEXISTS', hash, 'deleted') == 1 then return 0 end
+  local k, n, event, at = targets[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], now + tonumber(ARGV[a + 8])
+  if k.deleted then return 0 end
   local made = redis.call('HGET', key, 'event') -- the same call again, because its answer was lost
   if made then return made == event and 1 or 0 end
-  if ARGV[a + 9] ~= '1' and redis.call('ZADD', seen, 'NX', now, event) == 0 then return 0 end
-  redis.call('HSET', key, 'target', ARGV[2 + tonumber(ARGV[a])], 'event', event, 'type', ARGV[a + 3],
+  if ARGV[a + 9] ~= '1' and redis.call('ZADD', k.seen, 'NX', now, event) == 0 then return 0 end
+  redis.call('HSET', key, 'target', k.name, 'event', event, 'type', ARGV[a + 3],
     'payload', ARGV[a + 4], 'at', ARGV[a + 5], 'created', now, 'status', 'pending', 'next', at, 'attempt', 0,
     'epoch', 0, 'incident', ARGV[a + 6], 'meta', ARGV[a + 7], 'redelivery_of', ARGV[a + 10])
   if ARGV[a + 6] ~= '' then -- the incident's timeline finds it; a day longer than the delivery is kept
-    redis.call('SADD', told, ARGV[2 + tonumber(ARGV[a])] .. ' ' .. n)
+    redis.call('SADD', told, k.name .. ' ' .. n)
     redis.call('PEXPIRE', told, 2678400000)
   end
-  redis.call('ZADD', queue, at, n)
-  redis.call('ZADD', pending, n, n)
+  k.queued[#k.queued + 1], k.queued[#k.queued + 2] = at, n
+  k.numbers[#k.numbers + 1], k.numbers[#k.numbers + 2] = n, n
   return 1
 end
 for i = 1, (#KEYS - 1 - 4 * T) / 2 do
@@ -31,14 +36,17 @@ end
 
 -- An event is remembered for 5 minutes, for a stream entry is handed over up to five times, some 13 s apart; and for
 -- 8 days (longer than the stream keeps it) while among the newest 2,000.
-for t = 1, T do
-  local queue, seen, hash = KEYS[4 * t - 2], KEYS[4 * t], KEYS[4 * t + 1]
-  local over = math.min(200, redis.call('ZCARD', seen) - 2000)
-  if over > 0 then
-    local old = redis.call('ZRANGE', seen, '-inf', now - 300000, 'BYSCORE', 'LIMIT', 0, over)
-    if #old > 0 then redis.call('ZREM', seen, unpack(old)) end
+for _, k in ipairs(targets) do
+  if #k.queued > 0 then
+    redis.call('ZADD', k.queue, unpack(k.queued))
+    redis.call('ZADD', k.pending, unpack(k.numbers))
   end
-  redis.call('PEXPIRE', seen, 691200000)
-  look(KEYS[1], queue, hash, ARGV[2 + t], 0)
+  local over = math.min(200, redis.call('ZCARD', k.seen) - 2000)
+  if over > 0 then
+    local old = redis.call('ZRANGE', k.seen, '-inf', now - 300000, 'BYSCORE', 'LIMIT', 0, over)
+    if #old > 0 then redis.call('ZREM', k.seen, unpack(old)) end
+  end
+  redis.call('PEXPIRE', k.seen, 691200000)
+  look(KEYS[1], k.queue, k.hash, k.name, 0)
 end
 return out

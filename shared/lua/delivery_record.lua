@@ -9,12 +9,16 @@
 -- Emits delivery.dead_letter (mp.dead.<target>.<number>) with the record that ends a delivery: no death is untold
 --@include ledger
 --@include settle
-local T, touched, out = tonumber(ARGV[2]), {}, {now}
+local T, touched, targets, out = tonumber(ARGV[2]), {}, {}, {now}
+for t = 1, T do
+  local k = {target = ARGV[2 + t], events = KEYS[3], successes = 0, left = {}, ended = {}, done = {}}
+  k.queue, k.inflight, k.hash, k.pending, k.success, k.dead = unpack(KEYS, 6 * t - 2, 6 * t + 3)
+  targets[t] = k
+end
 for i = 1, #KEYS - 3 - 6 * T do
   local a = 3 + T + 14 * (i - 1)
   local t, key = tonumber(ARGV[a]), KEYS[3 + 6 * T + i]
-  local k = {target = ARGV[2 + t], events = KEYS[3]}
-  k.queue, k.inflight, k.hash, k.pending, k.success, k.dead = unpack(KEYS, 6 * t - 2, 6 * t + 3)
+  local k = targets[t]
   local was = redis.call('HMGET', key, 'status', 'worker', 'epoch', 'vanished')
   local ours = was[2] == ARGV[a + 2] and was[3] == ARGV[a + 3]
   if ours and was[1] == 'sending' then
@@ -26,12 +30,13 @@ for i = 1, #KEYS - 3 - 6 * T do
   out[1 + i] = ours and 1 or 0
 end
 for t = 1, T do
-  local queue, inflight, hash, _, done = unpack(KEYS, 6 * t - 2, 6 * t + 3)
+  local k = targets[t]
+  close(k)
   if touched[t] then
-    look(KEYS[1], queue, hash, ARGV[2 + t], touched[t])
-    mark(KEYS[2], inflight, ARGV[2 + t])
+    look(KEYS[1], k.queue, k.hash, k.target, touched[t])
+    mark(KEYS[2], k.inflight, k.target)
   end
-  local state = redis.call('HMGET', hash, 'failing_since', 'consecutive')
-  out[#out + 1] = {state[1] or '', tonumber(state[2] or 0), redis.call('ZCARD', done)}
+  local state = redis.call('HMGET', k.hash, 'failing_since', 'consecutive')
+  out[#out + 1] = {state[1] or '', tonumber(state[2] or 0), redis.call('ZCARD', k.success)}
 end
 return out

@@ -15,20 +15,32 @@ local function tell(k, n, payload)
     'at', string.format('%d', now), 'about', k.target, 'payload', payload)
 end
 
--- settle(k, key, a, vanished): the attempt's result in the delivery, its sets and its target's counters.
+-- succeed(k): the successes so far, before a failure or at the end.
+local function succeed(k)
+  if k.successes == 0 then return end
+  redis.call('HDEL', k.hash, 'failing_since', 'consecutive', 'gone')
+  redis.call('HSET', k.hash, 'last_triggered', now)
+  redis.call('HINCRBY', k.hash, 'success_count', k.successes)
+  k.successes = 0
+end
+
+-- settle(k, key, a, vanished): the attempt's result in the delivery and its target's state. What a storm repeats for each,
+-- sets and the count of successes, is noted in k and written by `close` with one command for all.
 local KEPT = 2592000000
 local STATUS = {success = 'success', retry = 'pending', dead = 'failed'}
 local function settle(k, key, a, vanished)
   local n, verdict, at, hold = ARGV[a + 1], ARGV[a + 4], now + tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
-  redis.call('ZREM', k.inflight, n)
+  k.left[#k.left + 1] = n
+  local ended = verdict ~= 'retry'
   redis.call('HSET', key, 'status', STATUS[verdict], 'attempt', ARGV[a + 8], 'attempt:' .. ARGV[a + 8], ARGV[a + 9],
-    'response_status', ARGV[a + 10], 'response_body', ARGV[a + 11], 'error', ARGV[a + 12], 'next', at)
+    'response_status', ARGV[a + 10], 'response_body', ARGV[a + 11], 'error', ARGV[a + 12], 'next', at,
+    ended and 'finished' or 'next', ended and now or at)
   if vanished then redis.call('HDEL', key, 'vanished') end
-  redis.call('HSET', k.hash, 'last_triggered', now)
   if verdict == 'success' then
-    redis.call('HDEL', k.hash, 'failing_since', 'consecutive', 'gone')
-    redis.call('HINCRBY', k.hash, 'success_count', 1)
+    k.successes = k.successes + 1
   else
+    succeed(k)
+    redis.call('HSET', k.hash, 'last_triggered', now)
     redis.call('HSETNX', k.hash, 'failing_since', now)
     if ARGV[a + 7] == '1' then redis.call('HINCRBY', k.hash, 'consecutive', 1) end
     if ARGV[a + 10] == '410' then redis.call('HSET', k.hash, 'gone', now) end
@@ -36,10 +48,24 @@ local function settle(k, key, a, vanished)
   end
   if hold > 0 then redis.call('HSET', k.hash, 'hold', now + hold) end
   if verdict == 'retry' then return redis.call('ZADD', k.queue, at, n) end
-  redis.call('HSET', key, 'finished', now)
   redis.call('PEXPIRE', key, KEPT)
-  redis.call('ZREM', k.pending, n)
-  redis.call('ZADD', k[verdict], n, n)
-  redis.call('PEXPIRE', k[verdict], KEPT)
-  if verdict == 'dead' then tell(k, n, ARGV[a + 13]) end
+  k.ended[#k.ended + 1] = n
+  if verdict == 'success' then
+    k.done[#k.done + 1], k.done[#k.done + 2] = n, n
+  else
+    redis.call('ZADD', k.dead, n, n)
+    redis.call('PEXPIRE', k.dead, KEPT)
+    tell(k, n, ARGV[a + 13])
+  end
+end
+
+-- close(k): what `settle` noted.
+local function close(k)
+  succeed(k)
+  if #k.left > 0 then redis.call('ZREM', k.inflight, unpack(k.left)) end
+  if #k.ended > 0 then redis.call('ZREM', k.pending, unpack(k.ended)) end
+  if #k.done > 0 then
+    redis.call('ZADD', k.success, unpack(k.done))
+    redis.call('PEXPIRE', k.success, KEPT)
+  end
 end
