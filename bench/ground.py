@@ -44,7 +44,7 @@ def serving(
         if snapshot:
             shutil.copy(snapshot, Path(folder, "dump.rdb"))
         server = Server(name, binaries()[name], Path(folder), environment=embedded.environment())
-        server.start("--hz", str(embedded.TURNS), *options)
+        server.start(*embedded.tuning(), *options)
         assert server.process is not None
         if core is not None:
             os.sched_setaffinity(server.process.pid, {core})

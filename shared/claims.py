@@ -20,11 +20,11 @@ IN_FLIGHT: Final = 20
 """Claims per target at any time, over all workers."""
 UNCAPPED: Final = -1
 TARGETS_PER_CALL: Final = 64
-CLAIMS_PER_CALL: Final = 64
+CLAIMS_PER_CALL: Final = 48
 """Keeps a claim below 2 ms; also the members of a digest that are claimed at once."""
 FULL: Final = 2
 BURST_CHANGED: Final = -1
-RECORDS_PER_CALL: Final = 48
+RECORDS_PER_CALL: Final = 32
 """Keeps a record below 2 ms."""
 BODY_LIMIT: Final = 1_000
 BODY_IN_ATTEMPT: Final = 200

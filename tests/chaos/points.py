@@ -9,7 +9,7 @@ time that it passes that point. A point is `before:` or `after:` and one of
 | `read` | the stream consumer's XREADGROUP, when it brought something |
 | `create` | `shared.deliveries.create`: all script calls that make the deliveries of a batch of events |
 | `hint` | `shared.queue.hint`: telling arq |
-| a script's name | `shared.scripts.run` of that script |
+| a script's name | `shared.scripts.call` of that script |
 
 A script is `beat`, `declare`, `emit`, `stamp`, `delivery_create`, `delivery_claim`, `delivery_record`, `stream_ack` …,
 so `after:stream_ack` is right after the XACK and `after:delivery_claim` before the send.
@@ -74,10 +74,10 @@ def install(spelled: str) -> None:
     from shared import deliveries, outbound, queue, scripts, streams  # noqa: PLC0415 - only where points are wanted
 
     trap = Trap(spelled)
-    plain = scripts.run
+    plain = scripts.call
 
     @functools.wraps(plain)
-    async def run(redis: Any, name: str, *arguments: Any, **options: Any) -> Any:
+    async def call(redis: Any, name: str, *arguments: Any, **options: Any) -> Any:
         trap.passed(f"before:{name}")
         answer = await plain(redis, name, *arguments, **options)
         trap.passed(f"after:{name}")
@@ -92,7 +92,7 @@ def install(spelled: str) -> None:
             trap.passed("after:read")
         return entries
 
-    scripts.run = run
+    scripts.call = call
     streams._read = reading
     deliveries.create = around(deliveries.create, "create", trap)  # type: ignore[assignment]
     queue.hint = around(queue.hint, "hint", trap)  # type: ignore[assignment]

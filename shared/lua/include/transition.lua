@@ -1,8 +1,12 @@
 -- account(history, status, from, to): adds the time in `status` to its UTC days; days before the last 400 are left out.
 local DAY = 86400000
-local NOW = string.format('%d', now)
+local NOW, TODAY = string.format('%d', now), math.floor(now / DAY)
+local TODAYS = TODAY .. ':'
 local function account(history, status, from, to)
   if status == 'new' or to <= from then return end
+  if from >= TODAY * DAY and to == now then -- nearly always
+    return redis.call('HINCRBY', history, TODAYS .. status, string.format('%d', to - from))
+  end
   local first, last = math.floor(from / DAY), math.floor(to / DAY)
   first = math.max(first, last - 400)
   local start = math.max(from, first * DAY)
@@ -34,7 +38,8 @@ local function prune(k, id, gen)
   end
 end
 
--- emit(events, m, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens.
+-- emit(events, m, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens. Here as below,
+-- numbers that are written more than once become text once, which costs Lua as much as a short command.
 local function emit(events, m, id, gen, type, old, new, message, reason, incident)
   local v = m.raw
   redis.call('XADD', events, '*', 'id', 'mp.' .. id .. '.' .. gen, 'type', type, 'at', NOW,
@@ -62,30 +67,31 @@ end
 -- what goes into the latter two: <ms>, <incident>, …. The incident is opened by error or dead and closed by
 -- anything else; leaving error or dead for alive or warning emits monitor.recovered alone.
 local function transition(k, id, m, to, message, reason)
-  local from, gen, incident = m.status, m.gen + 1, m.incident
+  local from, incident, number = m.status, m.incident, m.gen + 1
+  local gen = string.format('%d', number)
   local was_bad = from == 'error' or from == 'dead'
   local bad = to == 'error' or to == 'dead'
   local type = 'monitor.' .. to
   if was_bad and (to == 'alive' or to == 'warning') then type = 'monitor.recovered' end
   account(k.history, from, m.since, now)
   if bad and incident == '' and id ~= 'self-ping' then -- see shared/synthetic.py
-    prune(k, id, gen)
+    prune(k, id, number)
     incident = id .. '.' .. gen
     redis.call('HSET', k.history, 'i:' .. gen, NOW .. '||' .. to .. '|' .. reason)
     if k.opened then
-      k.opened[#k.opened + 1] = now
+      k.opened[#k.opened + 1] = NOW
       k.opened[#k.opened + 1] = incident
     else
-      redis.call('ZADD', k.incidents, now, incident)
-      redis.call('ZADD', k.open, now, incident)
+      redis.call('ZADD', k.incidents, NOW, incident)
+      redis.call('ZADD', k.open, NOW, incident)
     end
   elseif incident ~= '' then
     keep(k, incident, to, bad)
     if not bad then redis.call('ZREM', k.open, incident) end
   end
   emit(k.events, m, id, gen, type, from, to, message, reason, incident) -- it tells the old `since`
-  if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now, 'incident', incident)
-  else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', now) end
+  if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW, 'incident', incident)
+  else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW) end
   if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
-  m.status, m.gen, m.since, m.incident = to, gen, now, bad and incident or ''
+  m.status, m.gen, m.since, m.incident = to, number, now, bad and incident or ''
 end

@@ -62,6 +62,10 @@ async def run(context: Context) -> Score:
         score = Score()
         for service, count in toll.kills.items():
             score.reach(PROMISE, f"kill -9 of {service}", count, wanted)
+        named = sum(map(len, points.POINTS.values()))
+        score.reach(
+            PROMISE, "named points at which a kill happened", len(toll.at_points), context.count(named)
+        )
         score.reach(PROMISE, "transitions", verdict.transitions, context.count(50_000))
         rows.tell(verdict, score)
         processes = sum(toll.kills.values())

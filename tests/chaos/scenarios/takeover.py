@@ -34,8 +34,8 @@ POINT_WITHIN: Final = 8.0
 """Seconds within which a process comes by its point; one that does not is killed like the others."""
 POINTS: Final = ("", "after:read", "after:send", "after:delivery_claim", "before:stream_ack")
 
-# So many channels, and so few changes for each, that none is at its limit of 5 messages in 10 s: what waits for a digest
-# is no delay of ours.
+# So many channels, and so few changes for each, that none comes to its limit of 5 messages in 10 s: what waits for a
+# digest is no delay of ours.
 LOAD: Final = Load(
     monitors=160, every=1.0, timeout=(1.6, 2.5), silences=0.05, statuses=(0.9, 0.02, 0.08), channels=160
 )
