@@ -17,8 +17,8 @@ DEATHS = metrics.TRANSITIONS.labels("dead")
 Finder = Literal["hint", "sweep"]
 
 BATCH = 16
-"""Deaths declared in one script call: below 1 ms of Redis' time, so that heartbeats pass in between. Twice as many are no
-faster."""
+"""Deaths declared in one script call: below 1 ms of Redis' time, so that heartbeats pass in between. Twice as many are
+no faster."""
 LANES = 2
 """Calls under way at once: Redis works on one while this process writes the next."""
 
