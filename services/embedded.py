@@ -33,7 +33,7 @@ FREE_WITHIN: Final = 15.0
 
 TURNS: Final = 250
 """Looks at expired keys per second, as in deploy/redis.conf. The server spends up to a quarter of its time on them:
-with its default of 10 looks, a hundred thousand that expire together stop everyone for 25 ms at a time, now for 1 ms."""
+its default of 10 looks, a hundred thousand that expire together stop everyone for 25 ms at a time, now for 1."""
 REWRITE_FROM: Final = "256mb"
 """Size from which the append-only file is written anew, as in deploy/redis.conf. A storm writes 1 KB for each death:
 from the default of 64 MB on, that happens in the middle of it and takes a core."""
