@@ -1,0 +1,81 @@
+"""In a storm the deaths are recorded first, and told afterwards: consumers make way for the watchdog."""
+
+import asyncio
+import contextlib
+import json
+
+from waiting import wait_until
+
+from shared import keys, streams
+from shared.events import NewEvent, emit
+
+DEADLINES = keys.deadlines(0)
+BATCH = 8
+
+
+class Teller:
+    """A handler that keeps how many monitors were past their deadline when it was called."""
+
+    def __init__(self, store):
+        self.store = store
+        self.left = []
+        self.told = 0
+
+    async def __call__(self, events):
+        self.left.append(await self.store.redis.zcount(DEADLINES, "-inf", 1))
+        self.told += len(events)
+
+
+async def overdue(store, count):
+    """So many monitors that are past their deadline for long."""
+    await store.redis.zadd(DEADLINES, {f"m{n}": 1 for n in range(count)})
+
+
+@contextlib.asynccontextmanager
+async def telling(store, teller, events):
+    await emit(store, [NewEvent("a.b", json.dumps({}), f"e{n}") for n in range(events)])
+    task = asyncio.create_task(streams.consume(store, "notifier", "c1", teller, batch=BATCH))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def record(store, each):
+    """What a watchdog does, as far as consumers can see it."""
+    while await store.redis.zremrangebyrank(DEADLINES, 0, each - 1):  # noqa: ASYNC110 - a server has no event
+        await asyncio.sleep(0.05)
+
+
+async def test_the_first_batch_is_told_at_once_and_the_rest_after_the_storm(store):
+    """So the messages that come one by one are under way, and the deaths are not held up by the others."""
+    teller = Teller(store)
+    await overdue(store, 4 * streams.STORM)
+    async with telling(store, teller, 3 * BATCH), asyncio.TaskGroup() as group:
+        group.create_task(record(store, 100))
+        await wait_until(lambda: teller.told == 3 * BATCH, "all were told")
+    first, second, third = teller.left
+    assert first > streams.STORM > second >= third
+
+
+async def test_a_storm_that_nobody_records_holds_up_nothing(store):
+    """Without a watchdog, or while our own blindness keeps it from declaring, the number stands still."""
+    teller = Teller(store)
+    await overdue(store, 2 * streams.STORM)
+    async with telling(store, teller, 3 * BATCH):
+        await wait_until(lambda: teller.told == 3 * BATCH, "all were told", 3)
+    assert min(teller.left) == 2 * streams.STORM
+
+
+async def test_a_storm_that_is_recorded_slowly_holds_up_a_batch_for_so_long_and_no_longer(store, monkeypatch):
+    """Here three looks."""
+    monkeypatch.setattr(streams, "LOOKS", 3)
+    teller = Teller(store)
+    await overdue(store, 4 * streams.STORM)
+    async with telling(store, teller, 3 * BATCH), asyncio.TaskGroup() as group:
+        slow = group.create_task(record(store, 1))
+        await wait_until(lambda: teller.told == 3 * BATCH, "all were told")
+        slow.cancel()
+    assert min(teller.left) > streams.STORM
