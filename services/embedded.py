@@ -39,8 +39,8 @@ REWRITE_FROM: Final = "256mb"
 from the default of 64 MB on, that happens in the middle of it and takes a core."""
 ALLOCATOR: Final = "glibc.malloc.tcache_count=2048"
 """The packaged server uses the C library's allocator. A script call makes and frees thousands of small strings; where
-only 7 of a size are kept at hand, the default, a quarter of the server's time is spent on finding and merging them. At
-most some 60 MB can be held back like this."""
+only 7 of a size are kept at hand, glibc's default, a quarter of the server's time is spent on finding and merging them.
+At most 70 MB per thread can be held back like this. An operator's own GLIBC_TUNABLES come after it and win."""
 
 GUARD: Final = """
 import os, sys
@@ -114,7 +114,8 @@ def tuning() -> list[str]:
 
 def environment() -> dict[str, str]:
     """What the server finds in its environment: ours, and how the C library should keep freed memory."""
-    return {"GLIBC_TUNABLES": ALLOCATOR, **os.environ}
+    tunables = filter(None, (ALLOCATOR, os.environ.get("GLIBC_TUNABLES")))
+    return {**os.environ, "GLIBC_TUNABLES": ":".join(tunables)}
 
 
 @dataclass

@@ -47,7 +47,11 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
     """
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     lanes = [_declare_batches(store, shard, batches[lane::LANES], by) for lane in range(LANES)]
-    return sum(await asyncio.gather(*lanes))
+    results = await asyncio.gather(*lanes, return_exceptions=True)  # no lane outlives this call
+    for failed in results:
+        if isinstance(failed, BaseException):
+            raise failed
+    return sum(result for result in results if isinstance(result, int))
 
 
 async def _declare_batches(store: Store, shard: int, batches: Sequence[Sequence[str]], by: Finder) -> int:

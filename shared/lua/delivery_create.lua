@@ -5,6 +5,7 @@
 -- Returns per delivery 1, or 0 when the target has this event already (or was deleted)
 -- Emits nothing
 --@include ledger
+--@include seen
 local T, targets, out = tonumber(ARGV[2]), {}, {}
 for t = 1, T do
   local k = {name = ARGV[2 + t], queued = {}, numbers = {}}
@@ -34,19 +35,12 @@ for i = 1, (#KEYS - 1 - 4 * T) / 2 do
   out[i] = create(3 + T + 11 * (i - 1), KEYS[4 * T + 2 * i], KEYS[1 + 4 * T + 2 * i])
 end
 
--- An event is remembered for 5 minutes, for a stream entry is handed over up to five times, some 13 s apart; and for
--- 8 days (longer than the stream keeps it) while among the newest 2,000.
 for _, k in ipairs(targets) do
   if #k.queued > 0 then
     redis.call('ZADD', k.queue, unpack(k.queued))
     redis.call('ZADD', k.pending, unpack(k.numbers))
   end
-  local over = math.min(200, redis.call('ZCARD', k.seen) - 2000)
-  if over > 0 then
-    local old = redis.call('ZRANGE', k.seen, '-inf', now - 300000, 'BYSCORE', 'LIMIT', 0, over)
-    if #old > 0 then redis.call('ZREM', k.seen, unpack(old)) end
-  end
-  redis.call('PEXPIRE', k.seen, 691200000)
+  forget(k.seen)
   look(KEYS[1], k.queue, k.hash, k.name, 0)
 end
 return out

@@ -102,3 +102,11 @@ async def test_it_keeps_every_promise_of_redis_conf(valkey: Embedded) -> None:
             assert given[f"--{name}"] == value.strip('"'), name
     assert given["--port"] == "0"
     assert os.fsencode(given["--unixsocket"])
+
+
+def test_an_operators_own_tunables_come_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they win where both name the same."""
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    assert embedded.environment()["GLIBC_TUNABLES"] == f"{embedded.ALLOCATOR}:glibc.malloc.arena_max=1"
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    assert embedded.environment()["GLIBC_TUNABLES"] == embedded.ALLOCATOR

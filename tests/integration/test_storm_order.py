@@ -32,9 +32,9 @@ async def overdue(store, count):
 
 
 @contextlib.asynccontextmanager
-async def telling(store, teller, events):
+async def telling(store, teller, events, **more):
     await emit(store, [NewEvent("a.b", json.dumps({}), f"e{n}") for n in range(events)])
-    task = asyncio.create_task(streams.consume(store, "notifier", "c1", teller, batch=BATCH))
+    task = asyncio.create_task(streams.consume(store, "notifier", "c1", teller, batch=BATCH, **more))
     try:
         yield
     finally:
@@ -69,13 +69,30 @@ async def test_a_storm_that_nobody_records_holds_up_nothing(store):
     assert min(teller.left) == 2 * streams.STORM
 
 
-async def test_a_storm_that_is_recorded_slowly_holds_up_a_batch_for_so_long_and_no_longer(store, monkeypatch):
-    """Here three looks."""
+async def test_a_storm_that_is_recorded_slowly_holds_up_everything_for_so_long_and_no_longer(
+    store, monkeypatch
+):
+    """Here three looks, for all batches together."""
     monkeypatch.setattr(streams, "LOOKS", 3)
     teller = Teller(store)
     await overdue(store, 4 * streams.STORM)
-    async with telling(store, teller, 3 * BATCH), asyncio.TaskGroup() as group:
+    async with telling(store, teller, 10 * BATCH), asyncio.TaskGroup() as group:
         slow = group.create_task(record(store, 1))
-        await wait_until(lambda: teller.told == 3 * BATCH, "all were told")
+        await wait_until(lambda: teller.told == 10 * BATCH, "all were told", 3 * streams.LOOK_AGAIN + 0.7)
+        slow.cancel()
+    assert min(teller.left) > streams.STORM
+
+
+async def test_a_storm_holds_up_no_takeover(store):
+    """What a dead consumer had read is looked for in between."""
+    teller = Teller(store)
+    await overdue(store, 4 * streams.STORM)
+    await emit(store, [NewEvent("a.b", "{}", "left")])
+    await store.redis.xgroup_create(keys.events(0), "notifier", "0")
+    await store.redis.xreadgroup("notifier", "dead", {keys.events(0): ">"})
+    fast = {"take_over_ms": 200, "take_over_every": 0.2}
+    async with telling(store, teller, 4 * BATCH, **fast), asyncio.TaskGroup() as group:
+        slow = group.create_task(record(store, 1))
+        await wait_until(lambda: teller.told == 4 * BATCH + 1, "all were told", 2.5)
         slow.cancel()
     assert min(teller.left) > streams.STORM
