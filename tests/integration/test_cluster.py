@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from servers import Server, binaries
 from telling import Program, telling
-from test_sentinel import children, ready, serves, tells_again
+from test_sentinel import accepted, children, ready, serves, tells_again
 from test_story import BACK, DEAD, comes_back, comes_to_life, dies_and_is_heard
 from topology import ClusterGroup, Node, eventually
 from waiting import wait_until
@@ -280,6 +280,9 @@ async def test_a_primary_that_dies_is_replaced_by_its_replica(
                 lambda: serves(redis, "mp:{c}:served"), "a write of control data acknowledged", 15
             )
             await wait_until(lambda: ready(story), "/readyz", 15)
+            url = str(program.process.args[3])  # type: ignore[index]
+            # Its shard may have been the victim's: a silence that began in the gap counts from the gap's end.
+            await wait_until(lambda: accepted(story, url), "a heartbeat accepted again", 15)
             await tells_again(story)
             await dies_and_is_heard(story, program)
             assert children(story.group.process.pid) == before
