@@ -116,7 +116,7 @@ async def test_a_death_is_eight_commands_and_many_are_one_call(store: Store) -> 
     await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
     async with counted(store) as commands:
         assert await transitions.declare(store, 0, ids) == len(ids)
-    assert commands.scripts <= len(ids) / 64
+    assert commands.scripts == len(ids) / transitions.BATCH
     assert commands.total <= 8 * len(ids)
 
 

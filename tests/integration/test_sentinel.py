@@ -229,7 +229,14 @@ async def test_the_whole_story_goes_on_through_a_failover(
 
 async def tells_again(story: Story) -> None:
     """An error reaches everybody after the failover: heartbeats, streams, the queue and deliveries all go on."""
-    monitor = await story.monitor("afterwards", timeout=60)
+
+    async def made() -> dict[str, Any] | None:
+        """On a cluster this writes to several nodes, of which the last to hear of the new primary refuses longest."""
+        answer = await story.admin.post("/api/monitors", json={"name": "afterwards", "timeout": 60})
+        return answer.json() if answer.status_code == 201 else None
+
+    monitor = await wait_until(made, "a monitor made", SERVES_WITHIN)
+    assert monitor is not None
 
     async def reported() -> bool:
         answer = await story.admin.post(
