@@ -137,8 +137,8 @@ def main(many: int, runs: int) -> None:
         few, lot = (statistics.median(getattr(side, costs)) for side in sides)
         text = f"{few:.1f} µs among {FEW:,}, {lot:.1f} µs among {many:,}: ratio {lot / few:.2f}"
         measures.append(Measure(name, text, lot / few, goal))
-        curves.append(Curve("growth", name.partition(",")[0], ((float(FEW), few), (float(many), lot))))
-    curves.pop()
+        if goal:
+            curves.append(Curve("growth", name.partition(",")[0], ((float(FEW), few), (float(many), lot))))
     report(f"cost of a heartbeat as monitors grow, n = {runs} runs each", measures, curves)
 
 

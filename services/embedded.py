@@ -32,8 +32,8 @@ FREE_WITHIN: Final = 15.0
 """Seconds for the Valkey of a supervisor that was killed to write its file out and end."""
 
 TURNS: Final = 250
-"""Looks at expired keys per second, as in deploy/redis.conf. The server spends up to a quarter of its time on them:
-its default of 10 looks, a hundred thousand that expire together stop everyone for 25 ms at a time, now for 1."""
+"""Looks at expired keys per second, as in deploy/redis.conf. The server spends up to a quarter of its time on them: by
+default, 10 looks, a hundred thousand that expire together stop everyone for 25 ms at a time, now for 1 ms."""
 REWRITE_FROM: Final = "256mb"
 """Size from which the append-only file is written anew, as in deploy/redis.conf. A storm writes 1 KB for each death:
 from the default of 64 MB on, that happens in the middle of it and takes a core."""
@@ -113,7 +113,7 @@ def tuning() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """What the server finds in its environment: ours, and how the C library should keep freed memory."""
+    """Our own environment, and with it how the C library is to keep freed memory."""
     tunables = filter(None, (ALLOCATOR, os.environ.get("GLIBC_TUNABLES")))
     return {**os.environ, "GLIBC_TUNABLES": ":".join(tunables)}
 

@@ -1,10 +1,11 @@
 """Waiting for what happens soon, without guessing how long it takes."""
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -33,3 +34,15 @@ def wait_for(predicate: Callable[[], T], description: str, timeout: float = 5.0)
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {description} (last: {value!r})")
         time.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def under_way(endless: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs what ends only by being cancelled, for as long as the block lasts."""
+    task = asyncio.create_task(endless)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,12 +1,11 @@
 """What a time without listeners does to deadlines, to the ms, and how collectors tell of it."""
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from waiting import wait_until
+from waiting import under_way, wait_until
 from watching import beaten, now_ms
 
 from services.collector import listening
@@ -74,13 +73,8 @@ async def test_nothing_is_declared_before_a_gap_could_be_credited(store: Store) 
 
 @contextlib.asynccontextmanager
 async def stamping(store: Store):
-    task = asyncio.create_task(listening.keep_stamping(store, load()))
-    try:
+    async with under_way(listening.keep_stamping(store, load())):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_collector_stamps_on_after_any_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

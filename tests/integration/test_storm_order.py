@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 
-from waiting import wait_until
+from waiting import under_way, wait_until
 
 from shared import keys, streams
 from shared.events import NewEvent, emit
@@ -34,13 +34,8 @@ async def overdue(store, count):
 @contextlib.asynccontextmanager
 async def telling(store, teller, events, **more):
     await emit(store, [NewEvent("a.b", json.dumps({}), f"e{n}") for n in range(events)])
-    task = asyncio.create_task(streams.consume(store, "notifier", "c1", teller, batch=BATCH, **more))
-    try:
+    async with under_way(streams.consume(store, "notifier", "c1", teller, batch=BATCH, **more)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def record(store, each):

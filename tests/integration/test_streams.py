@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import SERVERS
 from servers import Server
-from waiting import wait_until
+from waiting import under_way, wait_until
 
 from shared import keys, stream_upkeep, streams
 from shared.connection import Store, connect
@@ -25,13 +25,8 @@ async def publish(store, *names):
 
 @contextlib.asynccontextmanager
 async def consuming(store, handler, consumer="c1", group="notifier", **more):
-    task = asyncio.create_task(streams.consume(store, group, consumer, handler, **more))
-    try:
+    async with under_way(streams.consume(store, group, consumer, handler, **more)) as task:
         yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 class Log:
