@@ -29,8 +29,10 @@ from shared.connection import Store, connect
 FEW = 1_000
 SECONDS = 6
 CLIENTS = 64
-PLAIN = 60_000
+PLAIN = 100_000
 """Monitors whose five commands are sent plainly in one run."""
+TURN = 5_000
+"""Of them, so many to one server and then to the other: what slows the machine down for a second slows both."""
 PORTION = 500
 MOST = 400
 """Seconds that the first round may take."""
@@ -58,17 +60,14 @@ class Side:
         self.python.append((cpu_seconds(self.collector.pid) - before[1]) / done * 1e6)
         return round(done)
 
-    def run_plain(self, first: int) -> int:
-        """The five commands for each of `PLAIN` monitors from `first` on; returns how many."""
+    def send_plain(self, first: int, count: int) -> None:
+        """The five commands for each of `count` monitors from `first` on."""
         wire = Wire(self.url)
-        names = itertools.islice(itertools.cycle(self.ids[first:] + self.ids[:first]), PLAIN)
-        before = cpu_seconds(self.server_pid)
+        names = (self.ids[(first + n) % self.count] for n in range(count))
         while part := list(itertools.islice(names, PORTION)):
             wire.send([hiredis.pack_command(command) for one in part for command in plain(one)])
             wire.answers()
-        self.plain.append((cpu_seconds(self.server_pid) - before) / PLAIN * 1e6)
         wire.close()
-        return PLAIN
 
     def first_round(self) -> None:
         """Each monitor once, so that what the collector keeps of its token is kept."""
@@ -103,6 +102,17 @@ def plain(name: str) -> list[tuple[str | int, ...]]:
     ]
 
 
+def run_plain(sides: list[Side], place: int) -> int:
+    """The five commands on both servers in turns, from monitor `place` of the many on; returns how many."""
+    before = [cpu_seconds(side.server_pid) for side in sides]
+    for done in range(0, PLAIN, TURN):
+        for side in sides:
+            side.send_plain((place + done) % side.count, TURN)
+    for side, began in zip(sides, before, strict=True):
+        side.plain.append((cpu_seconds(side.server_pid) - began) / PLAIN * 1e6)
+    return PLAIN
+
+
 def start(stack: ExitStack, count: int) -> Side:
     server, ids = stack.enter_context(filled(count, core=1))
     assert server.process is not None
@@ -126,8 +136,7 @@ def main(many: int, runs: int) -> None:
         for _ in range(runs):
             sides[0].run(0)
             place = (place + sides[1].run(place)) % (many // 2)
-            sides[0].run_plain(0)
-            place = (place + sides[1].run_plain(place)) % (many // 2)
+            place = (place + run_plain(sides, place)) % (many // 2)
     measures, curves = [], []
     for name, costs, goal in (
         ("Redis, CPU per heartbeat", "redis", 1.2),

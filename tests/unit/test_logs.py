@@ -16,11 +16,14 @@ def stream() -> Iterator[io.StringIO]:
     """Where all logs of the test go."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logs.QUIET}
     stream = io.StringIO()
     logs.setup("tests", "info", stream)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
