@@ -126,13 +126,15 @@ def next_run(schedule: str, timezone: str, after: int) -> int:
     """The next time in ms at which cron `schedule` fires in `timezone` after `after` (ms).
 
     Daylight-saving changes follow Debian's cron (see cronsim): a run in a skipped hour happens right after it, a run
-    in a repeated hour once. Raises ValueError for a schedule that never fires again.
+    in a repeated hour once. Raises ValueError for what is no schedule or never fires again.
     """
     start = datetime.fromtimestamp(after / 1000, UTC).astimezone(ZoneInfo(timezone or "UTC"))
     try:
         following = next(CronSim(schedule, start))
-    except (CronSimError, StopIteration) as error:
-        raise ValueError(f"the schedule {schedule!r} never fires again") from error
+    except CronSimError as error:
+        raise ValueError(f"{schedule!r} is no cron schedule that fires: {str(error).lower()}") from error
+    except StopIteration as error:
+        raise ValueError(f"{schedule!r} is no cron schedule that fires: there is no such day") from error
     return int(following.timestamp() * 1000)
 
 
@@ -142,10 +144,7 @@ def check_schedule(schedule: str, timezone: str) -> None:
         ZoneInfo(timezone or "UTC")
     except Exception as error:
         raise ValueError(f"unknown time zone {timezone!r}; use a name such as Europe/Berlin") from error
-    try:
-        next_run(schedule, timezone, int(time.time() * 1000))
-    except (CronSimError, ValueError) as error:
-        raise ValueError(f"{schedule!r} is no cron schedule that fires: {error}") from error
+    next_run(schedule, timezone, int(time.time() * 1000))
 
 
 def credited(deadline: int, base: int, gaps: list[tuple[int, int]], window: int) -> tuple[int, int]:

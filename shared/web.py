@@ -1,6 +1,7 @@
 """What the HTTP services answer alike: errors, who is asking, and from where."""
 
 import ipaddress
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
@@ -56,6 +57,8 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 UNREADABLE = "There was an error parsing the body"
 """FastAPI's words for a body that breaks its parser: an encoding, a number without end, a nesting too deep."""
 
+UNTOLD = re.compile(r"body|query|path|\w+\[.*\]")
+"""What pydantic names and a client does not: the part of the request, and the kinds it had tried to read a value as."""
 NO_OBJECT = "send a JSON object, with the header Content-Type: application/json"
 NOTHING_THERE = "there is nothing at this path"
 """Both instead of the framework's words, which do not say what to do."""
@@ -111,8 +114,11 @@ def sentence(found: Sequence[Any]) -> str:
     """The errors of pydantic as one sentence: `timeout: Input should be greater than or equal to 1`."""
     parts = []
     for item in found:
-        place = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
+        place = ".".join(str(part) for part in item["loc"] if not UNTOLD.fullmatch(str(part)))
         text = str(item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "json_invalid":
+            parts.append(f"the body is not JSON: {item['ctx']['error']} at character {place}")
+            continue
         if item["type"] == "model_attributes_type" or (item["type"] == "missing" and not place):
             text = NO_OBJECT
         parts.append(f"{place}: {text}" if place else text)

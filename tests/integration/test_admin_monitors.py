@@ -101,7 +101,7 @@ async def test_the_address_of_heartbeats_follows_the_settings_and_the_proxy(stor
         ({"token": "a/b/c"}, "token"),
         ({"token": "abcd\n"}, "token"),
         ({"slug": "No Slug"}, "slug"),
-        ({"schedule": "* * *"}, "cron"),
+        ({"schedule": "* * *"}, "'* * *' is no cron schedule that fires: wrong number of fields"),
         ({"schedule": "0 0 30 2 *"}, "cron"),
         ({"schedule": "²" * 5}, "cron"),
         ({"timezone": "Mars/Olympus"}, "time zone"),
@@ -112,7 +112,8 @@ async def test_the_address_of_heartbeats_follows_the_settings_and_the_proxy(stor
         ({"tags": [str(n) for n in range(21)]}, "tags"),
         ({"channels": [99]}, "there is no channel 99"),
         ({"channels": [2**63]}, "channels"),
-        ({"channels": "all"}, "channels"),
+        ({"channels": ["on call"]}, "channels.0: Input should be a valid integer"),
+        ({"channels": "all"}, "channels: Input should be '*'"),
     ],
 )
 async def test_what_is_wrong_is_named(api: httpx.AsyncClient, fields: dict, words: str):
@@ -126,6 +127,14 @@ async def test_what_is_wrong_is_named(api: httpx.AsyncClient, fields: dict, word
         changed = await api.patch(f"/api/monitors/{made['id']}", json=fields)
         assert changed.status_code == 422, fields
         assert words in changed.json()["detail"]
+
+
+async def test_where_a_document_stops_being_json_is_told(api: httpx.AsyncClient):
+    """What was expected, and at which character."""
+    answer = await api.post(
+        "/api/monitors", content=b'{"name": oops', headers={"Content-Type": "application/json"}
+    )
+    assert answer.json()["detail"] == "the body is not JSON: Expecting value at character 9"
 
 
 @pytest.mark.parametrize(
