@@ -24,6 +24,7 @@ from services.collector.batching import BATCH
 from shared import keys, scripts
 from shared.auth import hash_token
 from shared.connection import Store, connect
+from shared.events import parse
 
 DYING = 1_000
 ROUNDS = 3
@@ -57,7 +58,8 @@ async def dying(store: Store, ids: list[str]) -> tuple[list[float], list[float]]
     while len(lags) < len(ids):
         await asyncio.sleep(0.1)
         entries = await store.redis.xrange(keys.events(0), min=f"({cursor}")
-        lags = [int(f["at"]) - due[f["monitor"]] for _, f in entries if f["type"] == "monitor.dead"]
+        dead = [parse(0, *entry) for entry in entries if entry[1]["type"] == "monitor.dead"]
+        lags = [one.at - due[one.fields["monitor"]] for one in dead]
     return lags, list(due.values())
 
 

@@ -35,6 +35,14 @@ MONITOR_EVENTS = tuple(
 )
 OTHER_OWN_EVENTS = ("webhook.disabled", "delivery.dead_letter", "system.blind")
 
+MONITOR_FIELDS = (
+    *("monitor", "name", "slug", "tags", "old", "new", "seen", "reason", "incident"),
+    *("channels", "timeout", "grace", "schedule", "since", "muted", "message"),
+)
+"""What a `monitor.*` event tells beyond id, type and time: the values of the field `record` of its stream entry, which
+`include/transition.lua` writes with NUL in between. No name and no schedule has one; the message, which may, is last.
+"""
+
 
 def iso(ms: int | None) -> str | None:
     """ISO 8601 in UTC with `Z`, in seconds, or with milliseconds where there are any; None stays None."""
@@ -116,7 +124,16 @@ def parse(shard: int, entry_id: str, fields: Mapping[str, str]) -> Event:
 
     Raises KeyError or ValueError for an entry that is none; the consumer treats it as poison.
     """
-    return Event(fields["id"], fields["type"], int(fields["at"]), entry_id, shard, fields)
+    return Event(fields["id"], fields["type"], int(fields["at"]), entry_id, shard, unpacked(fields))
+
+
+def unpacked(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The fields of a stream entry, what its `record` tells as fields of their own. ValueError for a broken one."""
+    if "record" not in fields:
+        return fields
+    rest = dict(fields)
+    values = rest.pop("record").split("\0", len(MONITOR_FIELDS) - 1)
+    return rest | dict(zip(MONITOR_FIELDS, values, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

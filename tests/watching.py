@@ -9,6 +9,7 @@ from waiting import wait_until
 from services.watchdog import service
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.events import parse
 from shared.monitors import NewMonitor
 from shared.settings import load
 
@@ -26,8 +27,8 @@ async def status(store: Store, monitor_id: str) -> str:
 
 
 async def deaths(store: Store) -> list[str]:
-    entries = await store.redis.xrange(keys.events(0))
-    return [fields["monitor"] for _, fields in entries if fields["type"] == "monitor.dead"]
+    entries = [parse(0, *entry) for entry in await store.redis.xrange(keys.events(0))]
+    return [event.fields["monitor"] for event in entries if event.type == "monitor.dead"]
 
 
 @asynccontextmanager

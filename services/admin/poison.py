@@ -1,5 +1,6 @@
 """`/api/system/poison`: events that no consumer could handle, to look at and to give back once the cause is mended."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -9,7 +10,7 @@ from services.admin.shapes import Limit, Time
 from shared import keys, scripts
 from shared.connection import Store
 from shared.errors import NotFound
-from shared.events import iso
+from shared.events import iso, unpacked
 from shared.web import StoreDep, errors, requires
 
 router = APIRouter(prefix="/api/system/poison", tags=["system"])
@@ -49,8 +50,15 @@ def shown(shard: int, entry_id: str, fields: dict[str, str]) -> PoisonOut:
         at=iso(int(entry_id.partition("-")[0])) or "",
         group=fields.get("poison_group", ""),
         error=fields.get("poison_error", ""),
-        fields={name: value for name, value in fields.items() if name not in OURS},
+        fields={name: value for name, value in _readable(fields).items() if name not in OURS},
     )
+
+
+def _readable(fields: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        return unpacked(fields)
+    except ValueError:  # it may be why the entry is here
+        return fields
 
 
 @router.get("", dependencies=[READ], responses=errors(401, 403, 422, 503))

@@ -16,6 +16,7 @@ local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
 
 -- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
 local function credit(m, deadline)
+  if not gaps[1] then return deadline end
   local from, base = math.max(m.seen, m.base, tonumber(m.started) or 0), nil
   local touching = 0
   while gaps[touching + 1] and tonumber(string.match(gaps[touching + 1], '%-(%d+)$')) > from do touching = touching + 1 end

@@ -12,6 +12,7 @@ from math import inf, isinf
 from shared import keys
 from shared.cluster import primaries
 from shared.connection import Store
+from shared.events import unpacked
 
 BAD = ("error", "dead")
 SILENT = ("new", "paused", "dead")
@@ -52,7 +53,8 @@ async def _chains(store: Store, shard: int) -> dict[str, Chain]:
     chains: dict[str, Chain] = defaultdict(dict)
     after = "-"
     while entries := await store.redis.xrange(keys.events(shard), after, "+", count=1_000):
-        for _, fields in entries:
+        for _, packed in entries:
+            fields = unpacked(packed)
             _, monitor_id, gen = (*fields.get("id", "").split("."), "", "", "")[:3]
             if "monitor" in fields and gen.isdigit():
                 if int(gen) in chains[monitor_id]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -9,12 +10,14 @@ from redis.exceptions import RedisError
 from chaos.history import Facts, History, Letter, StreamEvent
 from shared import keys
 from shared.connection import UNAVAILABLE, Store
+from shared.events import unpacked
 
 GROUPS = ("notifier", "webhooks")
 
 
-def event_of(cursor: str, fields: dict[str, str]) -> StreamEvent:
+def event_of(cursor: str, fields: Mapping[str, str]) -> StreamEvent:
     """The facts of one stream entry."""
+    fields = unpacked(fields)
     return StreamEvent(
         id=fields["id"],
         type=fields["type"],

@@ -16,6 +16,7 @@ from chaos.history import now_ms
 from chaos.wire import Wire
 from shared import keys, monitors
 from shared.connection import Store
+from shared.events import unpacked
 from shared.monitors import NewMonitor
 
 PAUSE: Final = (0.05, 0.3)
@@ -132,7 +133,7 @@ async def marks(store: Store) -> list[Mark]:
     for shard in range(store.shards):
         after = "-"
         while entries := await _entries(store, shard, after):
-            found += [mark for _, fields in entries if (mark := mark_of(fields))]
+            found += [mark for _, fields in entries if (mark := mark_of(unpacked(fields)))]
             after = f"({entries[-1][0]}"
     return found
 

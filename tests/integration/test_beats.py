@@ -78,10 +78,19 @@ async def test_an_error_opens_one_incident_and_is_told_again_when_its_message_ch
         await beat(store, target, "error", message)
     await beat(store, target)
     assert await types(store) == ["monitor.created", "monitor.error", "monitor.error", "monitor.recovered"]
-    entries = [fields for _, fields in await store.redis.xrange(keys.events(0))]
+    entries = [events.unpacked(fields) for _, fields in await store.redis.xrange(keys.events(0))]
     assert entries[1]["incident"] == entries[2]["incident"] == entries[3]["incident"]
     assert await store.redis.zcard(keys.open_incidents(0)) == 0
     assert await store.redis.zcard(keys.incidents(0)) == 1
+
+
+async def test_a_message_is_told_as_it_came(store: Store) -> None:
+    """Also one with NUL, which stands between the values of an event's record."""
+    target = await make(store, timeout=60_000)
+    await beat(store, target, "error", message="disk\0full")
+    entry = (await store.redis.xrevrange(keys.events(0), count=1))[0]
+    event = events.parse(0, *entry)
+    assert (event.fields["message"], event.fields["monitor"]) == ("disk\0full", target.monitor_id)
 
 
 async def test_a_bad_record_fails_alone(store: Store) -> None:

@@ -9,6 +9,7 @@ from services.watchdog import sweep
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.events import unpacked
 
 
 async def beat(store: Store, monitor_id: str, kind: scripts.Kind = "ok") -> None:
@@ -72,7 +73,7 @@ async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) ->
     async with listening(store), running(store):
         await wait_until(lambda: deaths(store), "the death")
     assert await store.redis.zcard(keys.incidents(0)) == 1
-    entries = [fields for _, fields in await store.redis.xrange(keys.events(0))]
+    entries = [unpacked(fields) for _, fields in await store.redis.xrange(keys.events(0))]
     incidents = {
         fields["incident"] for fields in entries if fields["type"] in ("monitor.error", "monitor.dead")
     }

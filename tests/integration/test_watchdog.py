@@ -10,6 +10,7 @@ from services.watchdog import expiry, sweep
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.events import unpacked
 from shared.monitors import NewMonitor
 
 
@@ -133,7 +134,7 @@ async def test_a_run_that_never_ends_is_dead_with_that_reason(store: Store) -> N
     async with listening(store):
         assert await declare(store, 0, [monitor.id]) == 1
     newest = (await store.redis.xrevrange(keys.events(0), count=1))[0][1]
-    assert newest["reason"] == "unfinished"
+    assert unpacked(newest)["reason"] == "unfinished"
 
 
 async def test_a_dropped_subscription_is_taken_up_again(store: Store) -> None:
