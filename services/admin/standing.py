@@ -82,7 +82,7 @@ async def standing(store: Store, page: StatusPage | None) -> Standing:
     """How the monitors of a page stand; None is the default page, with all but the shops."""
     rows = [row for row in await overview.scan(store) if _belongs(row, page)]
     order = "status" if len(rows) > SHOWN else "name"
-    shown = overview.ordered(rows, order)[:SHOWN]
+    shown = overview.first(rows, order, SHOWN)
     now = await past.now(store)
     monitors, incidents = [], []
     for row, (days, theirs) in zip(shown, await _histories(store, [row.id for row in shown]), strict=True):
