@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from chaos.history import Facts, Request, StreamEvent
+from chaos.history import Facts, Fault, Request, StreamEvent
 from chaos.verdict import TICK, Limits, Verdict
 
 STATUS: Final = {"ok": "alive", "warning": "warning", "error": "error"}
@@ -25,7 +25,7 @@ def judge(
     _generations(monitor, events, verdict)
     timeline = Timeline(events)
     _beats(requests, timeline, verdict)
-    _causes(requests, events, verdict, limits)
+    _causes(requests, events, facts, verdict, limits)
     _deaths(requests, events, facts.gaps_of(monitor), verdict, limits)
     _silences(requests, events, timeline, facts, verdict, limits)
 
@@ -78,32 +78,44 @@ CAUSES: Final = {"heartbeat": "beat", "paused": "pause", "resumed": "resume", "u
 
 
 def _causes(
-    requests: Sequence[Request], events: Sequence[StreamEvent], verdict: Verdict, limits: Limits
+    requests: Sequence[Request],
+    events: Sequence[StreamEvent],
+    facts: Facts,
+    verdict: Verdict,
+    limits: Limits,
 ) -> None:
     """Each event that a client caused has its request; one request causes one event."""
     known = [request for request in requests if request.outcome == "acknowledged"]
     starts = [request.started for request in known]
-    open_ends = [request for request in requests if request.outcome == "indeterminate"]
+    open_ends = [
+        (request, last_effect(request, facts.faults, limits))
+        for request in requests
+        if request.outcome == "indeterminate"
+    ]
     for event in events:
         if event.reason not in CAUSES:
             continue
         newest = bisect.bisect_right(starts, event.at + TICK)
         # Those that were acknowledged first: they were carried out while they were under way, one after another.
         near = [request for request in known[max(0, newest - 3) : newest] if event.at <= request.ended + TICK]
-        late = [request for request in open_ends if _may_act(request, event.at, limits)]
+        late = [request for request, until in open_ends if request.started - TICK <= event.at <= until + TICK]
         cause = next((request for request in [*near, *late] if _fits(request, event)), None)
         if cause is None:
             verdict.uncaused.append(f"{event.id} {event.reason} at {event.at}")
         elif cause in late:
-            open_ends.remove(cause)
+            open_ends = [one for one in open_ends if one[0] is not cause]
         else:
             place = known.index(cause, max(0, newest - 3))
             del known[place], starts[place]
 
 
-def _may_act(request: Request, at: float, limits: Limits) -> bool:
-    """Whether a request without an answer can have been carried out at a time."""
-    return request.started - TICK <= at <= request.ended + limits.late + TICK
+def last_effect(request: Request, faults: Sequence[Fault], limits: Limits) -> float:
+    """When a request without an answer can have been carried out at the latest: what stands still does not expire."""
+    until = request.ended + limits.late
+    for fault in sorted(faults, key=lambda one: one.start):
+        if fault.kind == "starved" and request.ended < fault.end and fault.start < until:
+            until += fault.end - max(fault.start, request.ended)
+    return until
 
 
 def _fits(request: Request, event: StreamEvent) -> bool:
@@ -198,7 +210,8 @@ def _silences(
             continue
         until = requests[index + 1].started if index + 1 < len(requests) else facts.ended
         earlier = requests[max(0, index - 5) : index]
-        if any(r.outcome == "indeterminate" and r.ended + limits.late > request.started for r in earlier):
+        unsure = [one for one in earlier if one.outcome == "indeterminate"]
+        if any(last_effect(one, facts.faults, limits) > request.started for one in unsure):
             continue  # one of them may count after this one
         deadline = credited(request.ended, spans[index].high, facts.gaps_of(request.monitor))
         if until <= deadline + limits.found_within or "paused" in timeline.during(request.started, until):

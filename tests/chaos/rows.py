@@ -43,6 +43,12 @@ def tell(verdict: Verdict, score: Score) -> None:
     _notes(verdict, score)
 
 
+def ended(promise: str, surprises: list[str], processes: int, score: Score) -> None:
+    """Processes of so many that ended although nobody asked; notes name the first few."""
+    score.zero(promise, "processes that ended by themselves", len(surprises), processes)
+    score.notes += [f"ended by itself: {one}" for one in surprises[:5]]
+
+
 def _notes(verdict: Verdict, score: Score) -> None:
     queue = verdict.events
     if queue.acknowledged:

@@ -66,18 +66,20 @@ def bound(row: Row) -> str:
 
 
 def text(results: Sequence[Result]) -> str:
-    """The scorecard for a terminal."""
+    """The scorecard for a terminal. What failed stands right below its scenario, so that a log cut short tells it."""
     lines = []
     for result in results:
         lines.append(f"{'held  ' if result.held else 'FAILED'} {result.name}: {result.promise}")
-        lines += [
-            f"  {'ok' if row.held else 'NO':>4} {row.figure}: {row.value} (goal {row.goal}; n = {bound(row)})"
-            for row in result.rows
-        ]
-        lines += [f"       {note}" for note in result.notes]
-        if result.error:
-            lines += [f"       {line}" for line in result.error.splitlines()[-12:]]
+        missed = [_line(row) for row in result.rows if not row.held]
+        fine = [_line(row) for row in result.rows if row.held]
+        notes = [f"       {note}" for note in result.notes]
+        broke = [f"       {line}" for line in result.error.splitlines()[-12:]]
+        lines += [*fine, *notes] if result.held else [*missed, *broke, *notes, *fine]
     return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    return f"  {'ok' if row.held else 'NO':>4} {row.figure}: {row.value} (goal {row.goal}; n = {bound(row)})"
 
 
 def table(results: Sequence[Result]) -> str:

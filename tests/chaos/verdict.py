@@ -6,7 +6,7 @@ from typing import Final
 TICK: Final = 2.0
 """Ms by which two readings of the clock may differ: Redis counts whole milliseconds."""
 LATE: Final = 10_000.0
-"""Ms after which a request without an answer can have no effect any more, nothing being stalled that long."""
+"""Ms of a running machine after which a request without an answer can have no effect any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,14 @@ def test_a_smaller_run_does_not_replace_a_larger_one(tmp_path: Path) -> None:
     assert scorecard.load(tmp_path / "kills.json").scale == 1.0
 
 
+def test_a_log_that_is_cut_short_tells_what_failed() -> None:
+    """The figure that was missed and the notes stand right below the scenario's name; else figures come first."""
+    missed = result("kills", value="2")
+    missed.rows.insert(0, Row("a promise", "kills", "7", 7, "17 wanted", held=True))
+    lines = scorecard.text([missed, result("soak")]).splitlines()
+    assert [line.split()[0] for line in lines] == ["FAILED", "NO", "a", "ok", "held", "ok", "a"]
+
+
 def test_the_page_keeps_its_prose(tmp_path: Path) -> None:
     """Only what stands between the markers is written anew; a failed figure is marked."""
     page, folder = tmp_path / "page.md", tmp_path / "results"

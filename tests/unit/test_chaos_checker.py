@@ -285,6 +285,15 @@ def test_an_unanswered_event_may_be_there_or_not() -> None:
     assert (verdict.events.recovered, verdict.events.indeterminate) == (["app-1"], ["app-2"])
 
 
+def test_a_request_that_waited_while_the_machine_stood_still_may_act_that_much_later() -> None:
+    """Ten seconds after its client gave up it has no effect any more, but those do not run while nothing does."""
+    facts = in_order()
+    facts.requests[1] = request("beat", "error", 9_000, "indeterminate")
+    assert set(wrong(judge(facts))) == {"uncaused"}
+    facts.faults = [Fault("starved", "machine", 12_000, 14_000)]
+    assert wrong(judge(facts)) == {}
+
+
 def test_a_gap_in_listening_starts_the_timeout_anew() -> None:
     """A deadline that it touches moves to its end + timeout; dying before that is a false death."""
     assert credited(1_000, 500, [(1_200, 4_000)]) == 4_500

@@ -60,7 +60,7 @@ async def _judge(up: Rig, moves: int) -> Score:
     n = found.monitors + found.events + found.deliveries
     score.zero(PROMISE, "contradictions in Redis afterwards", len(found.contradictions), n)
     score.notes += found.contradictions[:3]
-    score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), len(up.world.processes))
+    rows.ended(PROMISE, up.world.check(), len(up.world.processes), score)
     spread = [len(node.ask("KEYS", "*:events")) for node in node_list(up)]
     score.notes.append(
         f"cluster: three primaries, {SHARDS} shards, {spread} event streams on each at the end."

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Final
 
-from chaos import consistency
+from chaos import consistency, rows
 from chaos.proxy import Proxy
 from chaos.retrying import Reporter, Writers, compare, expected, marks
 from chaos.rig import Rig, plain_redis, rig
@@ -57,7 +57,7 @@ async def run(context: Context) -> Score:
         score = Score()
         await _judge(up, writers, score, left)
         _tell_cuts(score, cut, writers)
-        score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), 6)
+        rows.ended(PROMISE, up.world.check(), 6, score)
         return score
 
 

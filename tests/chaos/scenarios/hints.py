@@ -5,7 +5,7 @@ import contextlib
 from statistics import median
 from typing import Final
 
-from chaos import ledger, retrying
+from chaos import ledger, retrying, rows
 from chaos.retrying import Writers
 from chaos.rig import Rig, plain_redis, rig
 from chaos.rows import percentile
@@ -50,7 +50,7 @@ async def run(context: Context) -> Score:
         score = Score()
         await _detection(up, wire, context, score)
         await _queue(up, wire, context, queue, score)
-        score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), 6)
+        rows.ended(PROMISE, up.world.check(), 6, score)
         return score
 
 

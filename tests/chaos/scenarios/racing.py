@@ -28,7 +28,5 @@ async def run(context: Context) -> Score:
         score = Score()
         score.told(PROMISE, "deaths that five watchdogs raced for", f"{verdict.deaths:,}", verdict.deaths)
         rows.tell(verdict, score)
-        score.zero(
-            PROMISE, "processes that ended by themselves", len(up.world.check()), len(up.world.processes)
-        )
+        rows.ended(PROMISE, up.world.check(), len(up.world.processes), score)
         return score

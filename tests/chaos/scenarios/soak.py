@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from chaos import ledger, memory, steady
+from chaos import ledger, memory, rows, steady
 from chaos.history import History, Receipt
 from chaos.memory import Sample
 from chaos.rig import Rig, rig
@@ -136,7 +136,7 @@ def _judge(
     )
     score.zero(PROMISE, "events delivered twice", sum(1 for name in ours if got[name] > 1), len(ours))
     score.zero(PROMISE, "requests that failed", beats.failed + events.failed, beats.sent + events.sent)
-    score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), len(up.world.processes))
+    rows.ended(PROMISE, up.world.check(), len(up.world.processes), score)
     seconds = max(1.0, samples[-1].at) if samples else 1.0
     score.told(PROMISE, "heartbeats per second", f"{beats.acknowledged / seconds:.0f}", beats.acknowledged)
     score.told(PROMISE, "events per second", f"{entries / seconds:.0f}", entries)

@@ -141,7 +141,7 @@ def _judge(up: Rig, facts: Facts, kills: int, stalls: int) -> Score:
     score.zero(PROMISE, "stale results accepted", stale, len(done))
     score.zero(PROMISE, "stale transitions accepted", len(verdict.doubled), verdict.transitions)
     rows.tell(verdict, score)
-    score.zero(PROMISE, "processes that ended by themselves", len(up.world.check()), 3 * (kills + stalls))
+    rows.ended(PROMISE, up.world.check(), 3 * (kills + stalls), score)
     refused = sum(up.world.log(name).read_text().count('"result": "stale"') for name in up.world.processes)
     score.notes.append(
         f"{stalls} stalls of three processes each; stale results that were refused: {refused}."
