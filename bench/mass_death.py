@@ -24,6 +24,7 @@ from storm import add_channels
 
 from shared import delivery_history, keys
 from shared.connection import Store, connect
+from shared.events import unpacked
 from shared.monitors import NewMonitor
 from shared.settings import Settings
 
@@ -52,7 +53,7 @@ async def recorded(store: Store, count: int) -> float:
     while await store.redis.zcount(keys.deadlines(0), "inf", "inf") < count:  # noqa: ASYNC110 - a server has no event
         await asyncio.sleep(0.25)
     newest = await store.redis.xrevrange(keys.events(0), count=1_000)
-    return float(next(fields["at"] for _, fields in newest if fields["type"] == "monitor.dead"))
+    return float(next(unpacked(fields)["at"] for _, fields in newest if fields["type"] == "monitor.dead"))
 
 
 async def heartbeats(port: int, count: int) -> Load:

@@ -36,10 +36,10 @@ MONITOR_EVENTS = tuple(
 OTHER_OWN_EVENTS = ("webhook.disabled", "delivery.dead_letter", "system.blind")
 
 MONITOR_FIELDS = (
-    *("monitor", "name", "slug", "tags", "old", "new", "seen", "reason", "incident"),
-    *("channels", "timeout", "grace", "schedule", "since", "muted", "message"),
+    *("at", "gen", "monitor", "name", "slug", "tags", "channels", "timeout", "grace", "muted"),
+    *("schedule", "old", "new", "seen", "reason", "incident", "since", "message"),
 )
-"""What a `monitor.*` event tells beyond id, type and time: the values of the field `record` of its stream entry, which
+"""What a `monitor.*` event tells beyond its type: the values of the field `record` of its stream entry, which
 `include/transition.lua` writes with NUL in between. No name and no schedule has one; the message, which may, is last.
 """
 
@@ -124,7 +124,8 @@ def parse(shard: int, entry_id: str, fields: Mapping[str, str]) -> Event:
 
     Raises KeyError or ValueError for an entry that is none; the consumer treats it as poison.
     """
-    return Event(fields["id"], fields["type"], int(fields["at"]), entry_id, shard, unpacked(fields))
+    fields = unpacked(fields)
+    return Event(fields["id"], fields["type"], int(fields["at"]), entry_id, shard, fields)
 
 
 def unpacked(fields: Mapping[str, str]) -> Mapping[str, str]:
@@ -133,7 +134,8 @@ def unpacked(fields: Mapping[str, str]) -> Mapping[str, str]:
         return fields
     rest = dict(fields)
     values = rest.pop("record").split("\0", len(MONITOR_FIELDS) - 1)
-    return rest | dict(zip(MONITOR_FIELDS, values, strict=True))
+    found = rest | dict(zip(MONITOR_FIELDS, values, strict=True))
+    return found | {"id": f"mp.{found['monitor']}.{found.pop('gen')}"}
 
 
 @dataclass(frozen=True, slots=True)

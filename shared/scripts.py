@@ -165,10 +165,13 @@ class Due:
     ids: list[str]
 
 
-async def due(redis: RedisClient, shard: int, limit: int) -> Due:
-    """Finds at most `limit` monitors that are due, oldest first; none while the collectors' stamp is stale."""
+async def due(redis: RedisClient, shard: int, limit: int, passed_over: int = 0) -> Due:
+    """Finds at most `limit` monitors that are due, oldest first, without the oldest `passed_over`.
+
+    None while the collectors' stamp is stale.
+    """
     now, stale, following, ids = await run(
-        redis, "due", [keys.deadlines(shard), keys.ingest(shard)], [limit, STALE_AFTER_MS]
+        redis, "due", [keys.deadlines(shard), keys.ingest(shard)], [limit, STALE_AFTER_MS, passed_over]
     )
     return Due(int(now), bool(stale), int(float(following)) if following else None, ids)
 

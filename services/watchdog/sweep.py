@@ -2,17 +2,20 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import structlog
 
-from services.watchdog.transitions import UNHEARD_PAUSE, declare
+from services.watchdog.transitions import UNDER_WAY, UNHEARD_PAUSE, declare
 from shared import metrics, scripts
 from shared.connection import Store
 
 log = structlog.get_logger(__name__)
 
 LIMIT = 512
-"""Due monitors read at once."""
+"""Due monitors read at once: below 1 ms of Redis' time, so that heartbeats pass in between."""
+ROUNDS = 16
+"""Looks of one step, after which the sweep sees whether it shall stop."""
 
 
 async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Event) -> None:
@@ -33,19 +36,39 @@ async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Ev
 
 
 async def step(store: Store, shard: int, longest_sleep: float) -> float:
-    """One look at the ledger; returns how many seconds to sleep, 0 when more is due already."""
-    due = await scripts.due(store.redis, shard, LIMIT)
-    metrics.LAST_SWEEP.labels(shard).set(time.time())
-    metrics.INGEST_STALE.set(due.stale)
+    """Declares what is due now; returns how many seconds to sleep, 0 when more is due already.
+
+    In a storm the next look at the ledger is under way while the deaths of the one before are declared; those are
+    passed over, for they are still in the ledger.
+    """
+    due, full = await _look(store, shard)
+    for _ in range(ROUNDS):
+        if not full:
+            break
+        found = set(due.ids)
+        declaring = asyncio.create_task(declare(store, shard, due.ids))
+        try:
+            due, full = await _look(store, shard, max(0, len(due.ids) - UNDER_WAY))
+        finally:
+            await declaring
+        due = replace(due, ids=[one for one in due.ids if one not in found])
     if due.ids:
         await declare(store, shard, due.ids)
-        if len(due.ids) == LIMIT:
-            return 0
+    if full:
+        return 0
     if due.stale or due.following is None:
         return longest_sleep
     if due.following <= due.now:
         return min(longest_sleep, UNHEARD_PAUSE)
     return min(longest_sleep, (due.following - due.now) / 1000 + 0.001)
+
+
+async def _look(store: Store, shard: int, passed_over: int = 0) -> tuple[scripts.Due, bool]:
+    """The monitors that are due, oldest first, and whether there may be more of them."""
+    due = await scripts.due(store.redis, shard, LIMIT, passed_over)
+    metrics.LAST_SWEEP.labels(shard).set(time.time())
+    metrics.INGEST_STALE.set(due.stale)
+    return due, len(due.ids) == LIMIT
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

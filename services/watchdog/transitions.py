@@ -21,6 +21,7 @@ BATCH = 16
 no faster."""
 LANES = 2
 """Calls under way at once: Redis works on one while this process writes the next."""
+UNDER_WAY = BATCH * LANES
 
 UNHEARD_PAUSE = 0.005
 """Seconds until a deadline is looked at again that passed after the collectors' newest stamp."""

@@ -9,10 +9,12 @@
 --@include clock
 --@include monitor
 --@include transition
+--@include perish
 local heard = tonumber(redis.call('GET', KEYS[5])) or 0
 if math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
 local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
+local credited = tonumber(newest)
 
 -- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
 local function credit(m, deadline)
@@ -33,6 +35,7 @@ end
 local function judge(k, id, deadline, verdict)
   if not deadline or deadline > now then return -1 end
   if deadline > heard then return -5 end
+  if perish(k, id, credited) then return now - deadline end
   local m = read(k.monitor)
   if not m then
     redis.call('ZREM', KEYS[1], id)
@@ -56,13 +59,13 @@ end
 
 -- What is one command for all costs a storm a third less. The hint of a passed deadline expired with it.
 local ids, results, disarmed, opened = {}, {}, {}, {}
+local k = {events = KEYS[2], incidents = KEYS[3], open = KEYS[4], opened = opened}
 for i = 2, #ARGV, 2 do ids[i / 2] = ARGV[i] end
 if #ids == 0 then return {now, {}} end
 local deadlines = redis.call('ZMSCORE', KEYS[1], unpack(ids))
 for i, id in ipairs(ids) do
   local key = 3 + 3 * i
-  local k = {monitor = KEYS[key + 1], pulse = KEYS[key + 2], history = KEYS[key + 3],
-    events = KEYS[2], incidents = KEYS[3], open = KEYS[4], opened = opened}
+  k.monitor, k.pulse, k.history = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
   local ok, result = pcall(judge, k, id, tonumber(deadlines[i]), ARGV[2 * i + 1])
   if not ok then redis.call('ZADD', KEYS[1], now + 60000, id) end
   results[i] = ok and result or -4

@@ -14,6 +14,7 @@ for i = 3, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i]) else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 end
 if not changed then return 1 end
+redis.call('HDEL', KEYS[1], 'card')
 redis.call('HINCRBY', KEYS[1], 'gen', 1)
 local m = read(KEYS[1])
 local moved = m.timeout ~= before.timeout or m.grace ~= before.grace or m.schedule ~= before.schedule

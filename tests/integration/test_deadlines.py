@@ -1,5 +1,7 @@
 """Where a deadline stands after whatever may move it, and who may move it while others judge."""
 
+import json
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import wait_until
@@ -64,6 +66,79 @@ async def test_a_beat_on_a_dead_cron_monitor_puts_it_back_on_watch(store: Store,
     await store.redis.zadd(keys.deadlines(0), {monitor_id: "inf"})
     await beat(store, monitor_id, kind)
     assert await deadline_of(store, monitor_id) <= await now_ms(store)
+
+
+async def left_by(store: Store, monitor_id: str) -> list[str]:
+    """All that Redis says of a monitor and its newest event, its id and token written as ID and *."""
+    record = await store.redis.hgetall(keys.monitor(0, monitor_id))  # type: ignore[misc]
+    event = next(
+        fields
+        for _, packed in await store.redis.xrevrange(keys.events(0))
+        if (fields := unpacked(packed))["monitor"] == monitor_id
+    )
+    found = [
+        {**record, "token": "*", "card": ""},
+        await store.redis.hgetall(keys.history(0, monitor_id)),  # type: ignore[misc]
+        dict(event),
+        await store.redis.zscore(keys.deadlines(0), monitor_id),
+        [
+            await store.redis.zscore(key, record["incident"])
+            for key in (keys.incidents(0), keys.open_incidents(0))
+        ],
+    ]
+    return [json.dumps(one, sort_keys=True).replace(monitor_id, "ID") for one in found]
+
+
+@pytest.mark.parametrize("settings", [{}, {"slug": "w", "tags": ["a", "b"], "channels": "1", "grace": 5}])
+@pytest.mark.parametrize("kind", ["ok", "warning"])
+async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
+    store: Store, kind: scripts.Kind, settings: dict[str, object]
+) -> None:
+    """Nearly every death takes the short one; without its card a monitor takes the other."""
+    ids = []
+    for number in range(2):
+        own = {"slug": f"{settings['slug']}{number}"} if "slug" in settings else {}
+        ids.append(await beaten(store, timeout=60_000, **{**settings, **own}))
+        await beat(store, ids[-1], kind)
+    now = await now_ms(store)
+    times = {"since": now - 40, "seen": now - 30}
+    for monitor_id in ids:
+        await store.redis.hset(keys.monitor(0, monitor_id), mapping=times)  # type: ignore[misc]
+        await store.redis.delete(keys.history(0, monitor_id))
+    assert await store.redis.hdel(keys.monitor(0, ids[1]), "card") == 1  # type: ignore[misc]
+    await scripts.stamp(store.redis, 0, 10_000)
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, now - 1))
+    _, lags = await scripts.declare(store.redis, 0, dict.fromkeys(ids, ""))
+    assert all(lag >= 0 for lag in lags)
+    short, long = [await left_by(store, monitor_id) for monitor_id in ids]
+    assert short == [one.replace('"w1"', '"w0"') for one in long]
+
+
+async def test_a_death_tells_what_was_edited_last(store: Store) -> None:
+    """Also when settings were written down for the next event before."""
+    monitor_id = await beaten(store, timeout=60_000, tags=["old"])
+    assert '["old"]' in await store.redis.hget(keys.monitor(0, monitor_id), "card")  # type: ignore[misc, operator]
+    for fields in ({"tags": '["new"]', "timeout": "70000"}, {"channels": "7", "muted": "1893456000000"}):
+        await scripts.update_monitor(store, monitor_id, fields)
+        await beat(store, monitor_id, "warning")
+        await beat(store, monitor_id)
+    await scripts.stamp(store.redis, 0, 10_000)
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    await scripts.declare(store.redis, 0, {monitor_id: ""})
+    _, newest = (await store.redis.xrevrange(keys.events(0), count=1))[0]
+    told = unpacked(newest)
+    assert (told["type"], told["tags"], told["timeout"]) == ("monitor.dead", '["new"]', "70000")
+    assert (told["channels"], told["muted"]) == ("7", "1893456000000")
+
+
+async def test_no_card_makes_a_record_large(store: Store) -> None:
+    """Redis keeps a hash small only while no value has more than 64 bytes."""
+    monitor_id = await beaten(store, timeout=60_000, tags=["a" * 40], slug="s" * 40)
+    assert await store.redis.hget(keys.monitor(0, monitor_id), "card") is None  # type: ignore[misc]
+    assert await store.redis.object("encoding", keys.monitor(0, monitor_id)) == "listpack"
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    await scripts.stamp(store.redis, 0, 10_000)
+    assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1][0] > 0
 
 
 async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) -> None:

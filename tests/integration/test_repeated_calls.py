@@ -9,7 +9,7 @@ from shared import claims, deliveries, delivery_history, events, keys, monitors,
 from shared.claims import Result, Want
 from shared.connection import Store
 from shared.deliveries import NewDelivery
-from shared.events import NewEvent
+from shared.events import NewEvent, unpacked
 from shared.monitors import NewMonitor
 
 
@@ -49,7 +49,7 @@ async def test_a_monitors_whole_life_is_one_event_per_change(twice: Store) -> No
     await monitors.rotate_token(twice, monitor)
     changes = ("created", "alive", "error", "dead", "recovered", "paused", "resumed")
     assert await types(twice) == {f"monitor.{word}": 1 for word in changes} | {"monitor.updated": 2}
-    ids = [fields["id"] for _, fields in await twice.redis.xrange(keys.events(0))]
+    ids = [unpacked(fields)["id"] for _, fields in await twice.redis.xrange(keys.events(0))]
     assert len(set(ids)) == len(ids)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from shared.events import MONITOR_FIELDS, parse, unpacked
 
-HEAD = {"id": "mp.m1.2", "type": "monitor.error", "at": "1700000000000"}
+TYPE = {"type": "monitor.error"}
 
 
 def record(**values: str) -> str:
@@ -12,13 +12,12 @@ def record(**values: str) -> str:
 
 
 def test_a_record_becomes_fields() -> None:
-    """Each value stands under its own name; nothing is left of the record itself."""
-    event = parse(
-        0, "1-0", {**HEAD, "record": record(monitor="m1", name="a \x1f b", tags='["x"]', old="alive")}
-    )
+    """Each value stands under its own name, monitor and generation as the event's id; the record itself is gone."""
+    written = record(at="1700000000000", gen="2", monitor="m1", name="a \x1f b", tags='["x"]', old="alive")
+    event = parse(0, "1-0", {**TYPE, "record": written})
     assert (event.id, event.type, event.at) == ("mp.m1.2", "monitor.error", 1_700_000_000_000)
     assert (event.fields["name"], event.fields["tags"], event.fields["old"]) == ("a \x1f b", '["x"]', "alive")
-    assert set(event.fields) == {*HEAD, *MONITOR_FIELDS}
+    assert set(event.fields) == {"id", "type", *MONITOR_FIELDS} - {"gen"}
 
 
 def test_a_message_may_hold_what_stands_between_values() -> None:
@@ -32,10 +31,10 @@ def test_a_message_may_hold_what_stands_between_values() -> None:
 def test_a_broken_record_is_no_event(broken: str) -> None:
     """The consumer puts such an entry aside."""
     with pytest.raises(ValueError, match="zip"):
-        parse(0, "1-0", {**HEAD, "record": broken})
+        parse(0, "1-0", {**TYPE, "record": broken})
 
 
 def test_an_entry_without_a_record_is_left_as_it_is() -> None:
     """An application's event, and what an older version wrote."""
-    fields = {**HEAD, "payload": "{}"}
+    fields = {**TYPE, "id": "mp.m1.2", "at": "1700000000000", "payload": "{}"}
     assert parse(0, "1-0", fields).fields == fields

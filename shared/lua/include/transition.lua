@@ -38,15 +38,28 @@ local function prune(k, id, gen)
   end
 end
 
--- emit(events, m, id, gen, type, old, new, message, reason, incident): the fact, for everyone who listens. `record` has its
--- values in the order of `MONITOR_FIELDS` in shared/events.py: each of them in a field of its own costs four times as much.
--- Here as below, numbers that are written more than once become text once, which costs Lua as much as a short command.
+-- card(v): what an event tells of its monitor's settings, in the order of `MONITOR_FIELDS`. Kept in the record of one that knows
+-- no schedule it spares a storm the reading of seven fields; `update_monitor` throws it away. Longer than 64 bytes it would
+-- turn the record into one of several times the size (`hash-max-listpack-value`).
+local NUL, CARD = '\0', 64
+local function card(v)
+  return (v.slug or '') .. NUL .. (v.tags or '') .. NUL .. (v.channels or '') .. NUL .. (v.timeout or '') .. NUL ..
+    (v.grace or '') .. NUL .. (v.muted or '')
+end
+
+-- tell(events, id, gen, type, …): the fact, for everyone who listens. `record` has its values in the order of
+-- `MONITOR_FIELDS` in shared/events.py: each of them in a field of its own costs four times as much. Here as below, numbers
+-- that are written more than once become text once, which costs Lua as much as a short command.
+local function tell(events, id, gen, type, name, card, schedule, old, new, seen, reason, incident, since, message)
+  redis.call('XADD', events, '*', 'type', type, 'record', NOW .. NUL .. gen .. NUL .. id .. NUL .. (name or '') .. NUL ..
+    card .. NUL .. (schedule or '') .. NUL .. old .. NUL .. new .. NUL .. (seen or '') .. NUL .. reason .. NUL ..
+    incident .. NUL .. (since or '') .. NUL .. message)
+end
+
+-- emit(events, m, id, gen, type, old, new, message, reason, incident): the same of a monitor that was read.
 local function emit(events, m, id, gen, type, old, new, message, reason, incident)
-  local v, nul = m.raw, '\0'
-  redis.call('XADD', events, '*', 'id', 'mp.' .. id .. '.' .. gen, 'type', type, 'at', NOW, 'record',
-    id .. nul .. (v.name or '') .. nul .. (v.slug or '') .. nul .. (v.tags or '') .. nul .. old .. nul .. new .. nul ..
-    (v.seen or '') .. nul .. reason .. nul .. incident .. nul .. (v.channels or '') .. nul .. (v.timeout or '') .. nul ..
-    (v.grace or '') .. nul .. (v.schedule or '') .. nul .. (v.since or '') .. nul .. (v.muted or '') .. nul .. message)
+  local v = m.raw
+  tell(events, id, gen, type, v.name, v.card or card(v), v.schedule, old, new, v.seen, reason, incident, v.since, message)
 end
 
 -- keep(k, incident, to, bad): in the incident's record `opened|closed|status|reason|dead|last` that its monitor, not dead
@@ -62,10 +75,21 @@ local function keep(k, incident, to, bad)
     reason or ''}, '|') .. (last == '' and '' or '|' .. dead .. '|' .. last))
 end
 
+-- open(k, incident): it is listed; a caller with many gives a list `opened`, to write itself <ms>, <incident>, ….
+local function open(k, incident)
+  local opened = k.opened
+  if opened then
+    local last = #opened
+    opened[last + 1], opened[last + 2] = NOW, incident
+  else
+    redis.call('ZADD', k.incidents, NOW, incident)
+    redis.call('ZADD', k.open, NOW, incident)
+  end
+end
+
 -- transition(k, id, m, to, message, reason): status, incident and event as one fact.
--- k names the keys monitor, history, events, incidents, open; a caller with many gives a list `opened`, to write itself
--- what goes into the latter two: <ms>, <incident>, …. The incident is opened by error or dead and closed by
--- anything else; leaving error or dead for alive or warning emits monitor.recovered alone.
+-- k names the keys monitor, history, events, incidents, open. The incident is opened by error or dead and closed by anything
+-- else; leaving error or dead for alive or warning emits monitor.recovered alone.
 local function transition(k, id, m, to, message, reason)
   local from, incident, number = m.status, m.incident, m.gen + 1
   local gen = string.format('%d', number)
@@ -78,13 +102,7 @@ local function transition(k, id, m, to, message, reason)
     prune(k, id, number)
     incident = id .. '.' .. gen
     redis.call('HSET', k.history, 'i:' .. gen, NOW .. '||' .. to .. '|' .. reason)
-    if k.opened then
-      k.opened[#k.opened + 1] = NOW
-      k.opened[#k.opened + 1] = incident
-    else
-      redis.call('ZADD', k.incidents, NOW, incident)
-      redis.call('ZADD', k.open, NOW, incident)
-    end
+    open(k, incident)
   elseif incident ~= '' then
     keep(k, incident, to, bad)
     if not bad then redis.call('ZREM', k.open, incident) end
@@ -93,5 +111,9 @@ local function transition(k, id, m, to, message, reason)
   if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW, 'incident', incident)
   else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW) end
   if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
+  if not m.raw.card and not m.raw.schedule then
+    local ready = card(m.raw)
+    if #ready <= CARD then redis.call('HSET', k.monitor, 'card', ready) end
+  end
   m.status, m.gen, m.since, m.incident = to, number, now, bad and incident or ''
 end
