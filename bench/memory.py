@@ -16,7 +16,7 @@ import redis
 from ground import TOKEN, binaries, resident, serving, settings_for
 from loading import fill
 from report import Curve, Measure, report
-from running import HTTP, running
+from running import running
 
 from shared import keys
 
@@ -24,6 +24,8 @@ NAMES = {"redis-server": "Redis", "valkey": "Valkey"}
 GOALS = {"redis-server": 800, "valkey": 600}
 FULL_LOG = 110
 """The log is cut to 100 when it reaches 110: the most a monitor can have."""
+READ = {"collector": "/api/status?limit=100", "admin": "/api/monitors?limit=100", "webhooks": "/webhooks"}
+"""What is asked of the processes that answer."""
 SERVICES = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker", "admin")
 
 
@@ -60,10 +62,7 @@ def beside(url: str) -> list[Measure]:
     settings = settings_for(url)
     with ExitStack() as stack:
         found = {service: stack.enter_context(running(service, settings)) for service in SERVICES}
-        for service in HTTP:
-            path = {"collector": "/api/status?limit=100", "admin": "/api/monitors?limit=100"}.get(
-                service, "/webhooks"
-            )
+        for service, path in READ.items():
             request = urllib.request.Request(
                 found[service].url + path, headers={"Authorization": f"Bearer {TOKEN}"}
             )
