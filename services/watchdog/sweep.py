@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 import structlog
 
@@ -14,8 +13,8 @@ log = structlog.get_logger(__name__)
 
 LIMIT = 512
 """Due monitors read at once: below 1 ms of Redis' time, so that heartbeats pass in between."""
-ROUNDS = 16
-"""Looks of one step, after which the sweep sees whether it shall stop."""
+ROUNDS = 8
+"""Looks in a storm, after which the sweep sees whether it shall stop."""
 
 
 async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Event) -> None:
@@ -36,26 +35,13 @@ async def sweep(store: Store, shard: int, longest_sleep: float, stop: asyncio.Ev
 
 
 async def step(store: Store, shard: int, longest_sleep: float) -> float:
-    """Declares what is due now; returns how many seconds to sleep, 0 when more is due already.
-
-    In a storm the next look at the ledger is under way while the deaths of the one before are declared; those are
-    passed over, for they are still in the ledger.
-    """
-    due, full = await _look(store, shard)
-    for _ in range(ROUNDS):
-        if not full:
-            break
-        found = set(due.ids)
-        declaring = asyncio.create_task(declare(store, shard, due.ids))
-        try:
-            due, full = await _look(store, shard, max(0, len(due.ids) - UNDER_WAY))
-        finally:
-            await declaring
-        due = replace(due, ids=[one for one in due.ids if one not in found])
+    """One look at the ledger; returns how many seconds to sleep, 0 when more may be due already."""
+    due = await _look(store, shard)
+    if len(due.ids) == LIMIT:
+        await _storm(store, shard, due.ids)
+        return 0
     if due.ids:
         await declare(store, shard, due.ids)
-    if full:
-        return 0
     if due.stale or due.following is None:
         return longest_sleep
     if due.following <= due.now:
@@ -63,12 +49,34 @@ async def step(store: Store, shard: int, longest_sleep: float) -> float:
     return min(longest_sleep, (due.following - due.now) / 1000 + 0.001)
 
 
-async def _look(store: Store, shard: int, passed_over: int = 0) -> tuple[scripts.Due, bool]:
-    """The monitors that are due, oldest first, and whether there may be more of them."""
+async def _storm(store: Store, shard: int, ids: list[str]) -> None:
+    """Declares `ids` and what else is due; the next look at the ledger is made while what the last found is declared.
+
+    That is still in the ledger, so the look passes over as many. Should others have declared some of it meanwhile, it
+    passes over some that nobody found: the next step looks at the oldest again.
+    """
+    for _ in range(ROUNDS):
+        passed_over = max(0, len(ids) - UNDER_WAY)
+        declared, due = await asyncio.gather(
+            declare(store, shard, ids), _look(store, shard, passed_over), return_exceptions=True
+        )  # neither outlives this step
+        if isinstance(declared, BaseException):
+            raise declared
+        if isinstance(due, BaseException):
+            raise due
+        found = set(ids)
+        ids = [one for one in due.ids if one not in found]
+        if len(due.ids) < LIMIT:
+            break
+    await declare(store, shard, ids)
+
+
+async def _look(store: Store, shard: int, passed_over: int = 0) -> scripts.Due:
+    """At most `LIMIT` monitors that are due, oldest first, without the oldest `passed_over`."""
     due = await scripts.due(store.redis, shard, LIMIT, passed_over)
     metrics.LAST_SWEEP.labels(shard).set(time.time())
     metrics.INGEST_STALE.set(due.stale)
-    return due, len(due.ids) == LIMIT
+    return due
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

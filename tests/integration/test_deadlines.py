@@ -114,6 +114,18 @@ async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
     assert short == [one.replace('"w1"', '"w0"') for one in long]
 
 
+@pytest.mark.parametrize("field", ["since", "seen", "gen"])
+async def test_a_monitor_that_lacks_a_number_dies_all_the_same(store: Store, field: str) -> None:
+    """The short way leaves it to the long one, which takes 0 for what is no number."""
+    monitor_id = await beaten(store, timeout=60_000)
+    await store.redis.hset(keys.monitor(0, monitor_id), field, "soon")  # type: ignore[misc]
+    await scripts.stamp(store.redis, 0, 10_000)
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    _, lags = await scripts.declare(store.redis, 0, {monitor_id: ""})
+    assert lags[0] > 0
+    assert await store.redis.hget(keys.monitor(0, monitor_id), "status") == "dead"  # type: ignore[misc]
+
+
 async def test_a_death_tells_what_was_edited_last(store: Store) -> None:
     """Also when settings were written down for the next event before."""
     monitor_id = await beaten(store, timeout=60_000, tags=["old"])
@@ -164,6 +176,43 @@ async def test_watchdogs_that_hold_the_same_list_declare_each_once(store: Store)
     async with listening(store):
         assert [await declare(store, 0, ids) for _ in range(3)] == [5, 0, 0]
     assert sorted(await deaths(store)) == sorted(ids)
+
+
+async def test_what_a_look_passed_over_is_found_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a storm others declare what this look thinks is still there; no sleep comes before a look at the oldest."""
+    monkeypatch.setattr(sweep, "LIMIT", 64)
+    ids = [await beaten(store, timeout=60_000) for _ in range(200)]
+    await store.redis.zadd(keys.deadlines(0), {one: at for at, one in enumerate(ids, 1)})
+    await scripts.stamp(store.redis, 0, 10_000)
+    real = scripts.due
+
+    async def due(*arguments: int) -> scripts.Due:
+        if arguments[-1] > 0:
+            await declare(store, 0, ids[:120])
+        return await real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scripts, "due", due)
+    while await sweep.step(store, 0, 60.0) == 0:
+        pass
+    assert await store.redis.zcount(keys.deadlines(0), "-inf", await now_ms(store)) == 0
+    assert sorted(await deaths(store)) == sorted(ids)
+
+
+async def test_a_storm_that_fails_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of the two things under way hides the other's error, and nothing goes on behind."""
+    monkeypatch.setattr(sweep, "LIMIT", 8)
+    ids = [await beaten(store, timeout=60_000) for _ in range(20)]
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
+    await scripts.stamp(store.redis, 0, 10_000)
+
+    async def fails(*_: object) -> int:
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(sweep, "declare", fails)
+    with pytest.raises(RedisConnectionError, match="away"):
+        await sweep.step(store, 0, 0.1)
 
 
 async def judged_long_ago(store: Store) -> tuple[str, int, int]:

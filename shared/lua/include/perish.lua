@@ -4,18 +4,19 @@
 -- whole record costs as much as all that is written.
 local function perish(k, id, credited)
   local v = redis.call('HMGET', k.monitor, 'status', 'gen', 'since', 'seen', 'name', 'card', 'started', 'schedule')
-  local status, since, seen, card = v[1], v[3], v[4], v[6]
-  if (status ~= 'alive' and status ~= 'warning') or not card or v[7] or v[8] or not seen
-    or tonumber(seen) < credited or tonumber(since) < TODAY * DAY
-    or id == 'self-ping' then return nil end -- see shared/synthetic.py
-  local number, day = v[2] + 1, TODAYS .. status
+  local status, since, card = v[1], v[3], v[6]
+  local number, from, seen = tonumber(v[2]), tonumber(since), tonumber(v[4])
+  if (status ~= 'alive' and status ~= 'warning') or not card or v[7] or v[8] or not (number and from and seen)
+    or seen < credited or from < TODAY * DAY or id == 'self-ping' then return nil end -- see shared/synthetic.py
+  local day = TODAYS .. status
+  number = number + 1
   local gen = string.format('%d', number)
   local incident, so_far = id .. '.' .. gen, redis.call('HGET', k.history, day) or 0
   prune(k, id, number)
-  redis.call('HSET', k.history, day, string.format('%d', so_far + math.max(0, now - since)), 'i:' .. gen,
+  redis.call('HSET', k.history, day, string.format('%d', so_far + math.max(0, now - from)), 'i:' .. gen,
     NOW .. '||dead|silence')
   open(k, incident)
-  tell(k.events, id, gen, 'monitor.dead', v[5], card, nil, status, 'dead', seen, 'silence', incident, since, '')
+  tell(k.events, id, gen, 'monitor.dead', v[5], card, nil, status, 'dead', v[4], 'silence', incident, since, '')
   redis.call('HSET', k.monitor, 'status', 'dead', 'gen', gen, 'since', NOW, 'incident', incident)
   return true
 end
