@@ -22,6 +22,7 @@ no faster."""
 LANES = 2
 """Calls under way at once: Redis works on one while this process writes the next."""
 UNDER_WAY = BATCH * LANES
+"""Deaths that Redis may be recording at any moment of a `declare` of many."""
 
 UNHEARD_PAUSE = 0.005
 """Seconds until a deadline is looked at again that passed after the collectors' newest stamp."""

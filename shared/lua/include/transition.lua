@@ -39,7 +39,7 @@ local function prune(k, id, gen)
 end
 
 -- card(v): what an event tells of its monitor's settings, in the order of `MONITOR_FIELDS`. Kept in the record of one that knows
--- no schedule it spares a storm the reading of seven fields; `update_monitor` throws it away. Longer than 64 bytes it would
+-- no schedule it spares a storm the reading of five fields; `update_monitor` throws it away. Longer than 64 bytes it would
 -- turn the record into one of several times the size (`hash-max-listpack-value`).
 local NUL, CARD = '\0', 64
 local function card(v)
