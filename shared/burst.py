@@ -61,6 +61,13 @@ def decide(burst: Burst, due: int, places: int, now: int) -> Step:
     return Step(after, singles=taken, wait_until=digest_at)
 
 
+def repeat(burst: Burst, messages: int, now: int) -> Step:
+    """Messages that may have been sent before go out again at once: they take room from new ones and wait for none."""
+    times = tuple(t for t in burst.times if t > now - WINDOW_MS)
+    after = Burst(burst.version, (*times, *[now] * messages), burst.digest_at, burst.last_digest)
+    return Step(after, singles=messages)
+
+
 def _singles(burst: Burst, times: Sequence[int], taken: int, now: int) -> Step:
     return Step(Burst(burst.version, (*times, *[now] * taken), 0, burst.last_digest), singles=taken)
 

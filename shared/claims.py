@@ -7,21 +7,21 @@ one that kills its workers comes to an end.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from shared import burst, dead_letters, keys, retry, scripts
+from shared import burst, dead_letters, keys, orders, retry, scripts
 from shared.burst import Burst
 from shared.connection import Store
 from shared.deliveries import Delivery, public_id
+from shared.orders import IN_FLIGHT, UNCAPPED, Order, Peek, Want
 
-IN_FLIGHT: Final = 20
-"""Claims per target at any time, over all workers."""
-UNCAPPED: Final = -1
 TARGETS_PER_CALL: Final = 64
-CLAIMS_PER_CALL: Final = 48
-"""Keeps a claim below 2 ms; also the members of a digest that are claimed at once."""
+PEEKED: Final = ("queue", "inflight", "target", "burst", "repeats", "digests")
+CLAIMED: Final = ("queue", "inflight", "target", "burst", "repeats")
+RECORDED: Final = ("queue", "inflight", "target", "pending", "done", "dead", "repeats", "digests")
+"""The keys of a target that each script takes, in its order."""
 FULL: Final = 2
 BURST_CHANGED: Final = -1
 RECORDS_PER_CALL: Final = 32
@@ -32,17 +32,10 @@ BODY_IN_ATTEMPT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """What a worker asks for one target: at most `limit` messages; `digest` for channels, see `shared.burst`."""
-
-    target: str
-    limit: int = IN_FLIGHT
-    digest: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a worker got. `as_digest`: `deliveries` are the first members of a digest of all that was due at `until`.
+    """What a worker got. `digest`: `deliveries` are the first members of this one, 0 for singles.
+
+    It has all that was free and due at that ms or, when it is `bound`, those that it was sent with before.
 
     `more` says that deliveries are due that were not claimed, `full` that no place was free for them.
     """
@@ -50,47 +43,57 @@ class Claimed:
     deliveries: list[Delivery]
     more: bool = False
     full: bool = False
-    as_digest: bool = False
-    until: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """What one target has due at `now` and what decides how much of it may be claimed."""
-
-    now: int
-    due: int
-    places: int
-    burst: Burst
-    numbers: list[str]
+    digest: int = 0
+    bound: bool = False
 
 
 async def claim(store: Store, worker: str, wants: Sequence[Want], *, now: int | None = None) -> list[Claimed]:
     """Claims what is due for targets of one kind in one shard, in two script calls; the answers keep the order.
 
     1. Peek: which numbers are due, how many places are free, the burst counters.
-    2. Decide (pure): singles, a digest or a wait.
+    2. Decide (`shared.orders`): singles, a digest, a message again, or a wait.
     3. Claim: compare-and-set in the name of `worker`; what another worker took meanwhile is left out.
     """
     peeks = await peek(store, wants, now=now)
-    orders = [_order(want, seen) for want, seen in zip(wants, peeks, strict=True)]
+    wanted = [orders.order(want, seen) for want, seen in zip(wants, peeks, strict=True)]
     claimed: list[Claimed] = []
-    for part in _calls(orders):
+    for part in orders.calls(wanted):
         claimed += await _claim(store, worker, part, now)
     return claimed
 
 
 async def claim_members(
-    store: Store, worker: str, target: str, until: int, *, now: int | None = None
+    store: Store, worker: str, target: str, digest: int, *, bound: bool = False, now: int | None = None
 ) -> list[Delivery]:
-    """Claims more members of a digest begun at `until` (ms); empty when it is complete.
+    """Claims more members of a digest; empty when it is complete.
 
     They come without payload: `meta` is there for what a digest says of its members.
     """
-    seen = (await peek(store, [Want(target, CLAIMS_PER_CALL)], now=until))[0]
-    order = _Order(Want(target), seen.numbers, cap=UNCAPPED)
+    if bound:
+        repeats = keys.of_target(store.shard_of(target), "repeats", target)
+        numbers = await store.redis.zrangebyscore(repeats, digest, digest, 0, orders.CLAIMS_PER_CALL)
+    else:
+        (seen,) = await peek(store, [Want(target, digest=True)], now=digest)
+        marks = seen.marks or [orders.FREE] * len(seen.numbers)
+        numbers = [n for n, mark in zip(seen.numbers, marks, strict=True) if mark == orders.FREE]
+    order = Order(Want(target), numbers, UNCAPPED, mark=digest if bound else orders.FREE, digest=digest)
     (claimed,) = await _claim(store, worker, [order], now, brief=True)
     return claimed.deliveries
+
+
+async def seal(store: Store, worker: str, members: Sequence[Delivery], *, now: int | None = None) -> bool:
+    """Says that a digest of all these members is about to be sent, so that it is repeated with them alone.
+
+    False when it must not be sent: another worker has its members.
+    """
+    first = members[0]
+    shard = store.shard_of(first.target)
+    names = [
+        keys.delivery(shard, first.target, first.number),
+        keys.of_target(shard, "digests", first.target),
+    ]
+    arguments = ["" if now is None else now, worker, first.epoch, first.digest, len(members)]
+    return bool(await scripts.run(store.redis, "delivery_seal", names, arguments))
 
 
 async def peek(store: Store, wants: Sequence[Want], *, now: int | None = None) -> list[Peek]:
@@ -99,8 +102,8 @@ async def peek(store: Store, wants: Sequence[Want], *, now: int | None = None) -
     names: list[str] = []
     arguments: list[scripts.RunArgument] = ["" if now is None else now, IN_FLIGHT]
     for want in wants:
-        names += [keys.of_target(shard, n, want.target) for n in ("queue", "inflight", "target", "burst")]
-        arguments += (CLAIMS_PER_CALL if want.digest else want.limit, "1" if want.digest else "")
+        names += [keys.of_target(shard, name, want.target) for name in PEEKED]
+        arguments += (orders.CLAIMS_PER_CALL if want.digest else want.limit, "1" if want.digest else "")
     at, *rows = await scripts.run(store.redis, "delivery_peek", names, arguments)
     return [_peek(int(at), row) for row in rows]
 
@@ -108,80 +111,53 @@ async def peek(store: Store, wants: Sequence[Want], *, now: int | None = None) -
 def _peek(now: int, row: list[Any]) -> Peek:
     times = tuple(int(t) for t in row[3].split(",")) if row[3] else ()
     counters = Burst(row[2], times, int(row[4] or 0), int(row[5] or 0))
-    return Peek(now, int(row[0]), int(row[1]), counters, row[6:])
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What the claim script is asked for one target."""
-
-    want: Want
-    numbers: list[str]
-    cap: int = IN_FLIGHT
-    look_again: int = 0
-    step: burst.Step | None = None
-    until: int = 0
-
-
-def _order(want: Want, seen: Peek) -> _Order:
-    if not want.digest:
-        return _Order(want, seen.numbers[: min(want.limit, seen.places)])
-    step = burst.decide(seen.burst, seen.due, min(seen.places, want.limit), seen.now)
-    if step.digest:
-        return _Order(want, seen.numbers, UNCAPPED, 0, step, seen.now)
-    return _Order(want, seen.numbers[: step.singles], IN_FLIGHT, step.wait_until, step)
-
-
-def _calls(orders: Sequence[_Order]) -> Iterator[Sequence[_Order]]:
-    """The orders split so that no script call claims more than its share of deliveries."""
-    start, total = 0, 0
-    for index, order in enumerate(orders):
-        if total and total + len(order.numbers) > CLAIMS_PER_CALL:
-            yield orders[start:index]
-            start, total = index, 0
-        total += len(order.numbers)
-    yield orders[start:]
+    return Peek(now, int(row[0]), int(row[1]), counters, row[6], row[7])
 
 
 async def _claim(
-    store: Store, worker: str, orders: Sequence[_Order], now: int | None, *, brief: bool = False
+    store: Store, worker: str, wanted: Sequence[Order], now: int | None, *, brief: bool = False
 ) -> list[Claimed]:
-    shard, kind = store.shard_of(orders[0].want.target), keys.kind_of(orders[0].want.target)
+    shard, kind = store.shard_of(wanted[0].want.target), keys.kind_of(wanted[0].want.target)
     names = [keys.due(shard, kind), keys.sending(shard, kind)]
     arguments: list[scripts.RunArgument] = [
         "" if now is None else now,
         worker,
         "1" if brief else "",
-        len(orders),
+        len(wanted),
     ]
     numbers: list[str] = []
     owners: list[int] = []
-    for index, order in enumerate(orders):
+    for index, order in enumerate(wanted):
         target = order.want.target
-        names += [keys.of_target(shard, n, target) for n in ("queue", "inflight", "target", "burst")]
+        names += [keys.of_target(shard, name, target) for name in CLAIMED]
         arguments += (target, order.cap, len(order.numbers), order.look_again, *_burst_arguments(order.step))
+        arguments += (order.mark, order.digest)
         numbers += order.numbers
         owners += [index] * len(order.numbers)
     names += [
-        keys.delivery(shard, orders[owner].want.target, number)
+        keys.delivery(shard, wanted[owner].want.target, number)
         for owner, number in zip(owners, numbers, strict=True)
     ]
     at, *rest = await scripts.run(store.redis, "delivery_claim", names, [*arguments, *numbers])
-    flags, rows = rest[: len(orders)], rest[len(orders) :]
-    got: list[list[Delivery]] = [[] for _ in orders]
+    flags, rows = rest[: len(wanted)], rest[len(wanted) :]
+    got: list[list[Delivery]] = [[] for _ in wanted]
     for index, *fields in rows:
         owner = owners[index - 1]
         number = int(numbers[index - 1])
-        got[owner].append(_delivery(store, orders[owner].want.target, number, fields, int(at)))
+        got[owner].append(_delivery(store, wanted[owner], number, fields, int(at)))
     return [
         Claimed(
-            items, _more(flag, order, int(at)), flag == FULL, order.until > 0 and bool(items), order.until
+            items,
+            _more(flag, order, int(at)),
+            flag == FULL,
+            order.digest if items else 0,
+            order.mark != orders.FREE,
         )
-        for order, items, flag in zip(orders, got, flags, strict=True)
+        for order, items, flag in zip(wanted, got, flags, strict=True)
     ]
 
 
-def _more(flag: int, order: _Order, now: int) -> bool:
+def _more(flag: int, order: Order, now: int) -> bool:
     """Whether to come again: not when what is due waits for its digest."""
     return flag == BURST_CHANGED or (flag != 0 and order.look_again <= now)
 
@@ -194,7 +170,8 @@ def _burst_arguments(step: burst.Step | None) -> tuple[scripts.RunArgument, ...]
     return (after.version, version, ",".join(map(str, after.times)), after.digest_at, after.last_digest)
 
 
-def _delivery(store: Store, target: str, number: int, fields: list[str | None], claimed: int) -> Delivery:
+def _delivery(store: Store, order: Order, number: int, fields: list[str | None], claimed: int) -> Delivery:
+    target = order.want.target
     event, type_, payload, at, created, attempt, epoch, incident, meta, due = fields
     return Delivery(
         target,
@@ -211,6 +188,7 @@ def _delivery(store: Store, target: str, number: int, fields: list[str | None], 
         meta or "",
         int(float(due or 0)),
         claimed=claimed,
+        digest=order.digest,
     )
 
 
@@ -218,7 +196,8 @@ def _delivery(store: Store, target: str, number: int, fields: list[str | None], 
 class Result:
     """What became of a claim: `verdict` by `retry.decide`, or `release` / `reclaim` to put it back.
 
-    `counts` is false for all but one member of a digest: the circuit counts messages.
+    `counts` is false for all but one member of a digest: the circuit counts messages. `unheard`: it may have been sent,
+    and nobody heard what came of it.
     """
 
     delivery: Delivery
@@ -230,6 +209,7 @@ class Result:
     at: int = 0
     duration_ms: int = 0
     counts: bool = True
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +243,7 @@ async def _record(store: Store, results: Sequence[Result], now: int | None) -> l
     positions = {target: i for i, target in enumerate(dict.fromkeys(r.delivery.target for r in results), 1)}
     names = [keys.due(shard, kind), keys.sending(shard, kind), keys.events(shard)]
     for target in positions:
-        sets = ("queue", "inflight", "target", "pending", "done", "dead")
-        names += [keys.of_target(shard, name, target) for name in sets]
+        names += [keys.of_target(shard, name, target) for name in RECORDED]
     arguments: list[scripts.RunArgument] = ["" if now is None else now, len(positions), *positions]
     for result in results:
         delivery, outcome = result.delivery, result.outcome
@@ -273,7 +252,7 @@ async def _record(store: Store, results: Sequence[Result], now: int | None) -> l
         arguments += (result.verdict, result.delay_ms, result.hold_ms, "1" if result.counts else "")
         arguments += (delivery.attempt + 1, _attempt_json(result))
         arguments += ("" if outcome.status is None else outcome.status, outcome.body[:BODY_LIMIT])
-        arguments += (outcome.error[:BODY_LIMIT], _told(result))
+        arguments += (outcome.error[:BODY_LIMIT], _told(result), "1" if result.unheard else "")
     at, *rest = await scripts.run(store.redis, "delivery_record", names, arguments)
     accepted, states = rest[: len(results)], rest[len(results) :]
     return [

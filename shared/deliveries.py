@@ -60,7 +60,7 @@ class Delivery:
     """One delivery. `attempt` counts recorded attempts; `epoch` is the fence of its claim.
 
     A claimed one carries what sending needs: what came of earlier attempts is only read for showing it. `next` is when
-    a pending one is due, `claimed` when this attempt began.
+    a pending one is due, `claimed` when this attempt began, `digest` the digest that it is claimed for (0: none).
     """
 
     target: str
@@ -86,6 +86,7 @@ class Delivery:
     redelivered_as: int | None = None
     attempts: tuple[Attempt, ...] = ()
     claimed: int = 0
+    digest: int = 0
 
     @property
     def shown(self) -> Status:

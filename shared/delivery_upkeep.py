@@ -76,7 +76,7 @@ async def delete_target(store: Store, target: str) -> int:
         while numbers := await store.redis.zrange(key, 0, STEP - 1):
             await _drop(store, target, name, numbers)
             dropped += len(numbers)
-    names = ("queue", "inflight", "seen", "burst")
+    names = ("queue", "inflight", "seen", "burst", "repeats", "digests")
     await store.redis.unlink(*[keys.of_target(shard, name, target) for name in names])
     await store.redis.zrem(keys.sending(shard, kind), target)
     await store.redis.zrem(keys.due(shard, kind), target)

@@ -31,6 +31,8 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:target:<target>` | hash | - | shared | the target's counters and circuit |
 | `mp:{s}:told:<incident>` | set | 31 days | shared | `<target> <n>` of each delivery about an incident |
 | `mp:{s}:burst:<target>` | hash | 1 min | notifier | message counters of the storm digest |
+| `mp:{s}:repeats:<target>` | zset | - | shared | pending deliveries that may have been sent, by their digest (0: alone) |
+| `mp:{s}:digests:<target>` | hash | 1 day | shared | digest under way → members that have not ended, -1: given up |
 | `mp:{s}:due:<kind>` | zset | - | shared | targets of a kind by the ms at which a worker should look at them |
 | `mp:{s}:sending:<kind>` | zset | - | shared | targets with claimed deliveries by the ms of the oldest claim |
 | `mp:{s}:sequence` | string | - | shared | the last delivery number of the shard |
@@ -141,7 +143,7 @@ def poison(shard: int) -> str:
 
 
 def of_target(shard: int, kind: str, target: str) -> str:
-    """A target's key; `kind` is one of queue, inflight, pending, done, dead, seen, target, burst."""
+    """A target's key; `kind` is one of queue, inflight, pending, done, dead, seen, target, burst, repeats, digests."""
     return f"mp:{{{shard}}}:{kind}:{target}"
 
 

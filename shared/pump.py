@@ -14,18 +14,19 @@ from typing import Final, Protocol
 
 import structlog
 
-from shared import attempt_log, claims, delivery_upkeep, keys, retry
-from shared.claims import Claimed, Recorded, Result, Want
+from shared import attempt_log, claims, delivery_upkeep, keys, orders, retry
+from shared.claims import Claimed, Recorded, Result
 from shared.connection import Store, is_away
 from shared.deliveries import Delivery
 from shared.errors import DeliveryError
 from shared.gathering import Gatherer
+from shared.orders import Want
 from shared.retry import Decision, Outcome
 from shared.sending_cap import SendingCap, default_capacity
 
 SEND_LIMIT: Final = 60.0
 """Seconds; senders have deadlines of their own (15 s), this one ends a sender that forgot."""
-REFILL_AT: Final = claims.IN_FLIGHT // 2
+REFILL_AT: Final = orders.IN_FLIGHT // 2
 REFILL_WAIT: Final = 0.002
 """Seconds for further places to become free, so that one claim fills several; a claim costs as much as ten places."""
 RECORD_PAUSE: Final = 0.5
@@ -172,7 +173,7 @@ class Pump:
         messages = 0
         try:
             claimed = await self._claims(target).ask(Want(target, places, digest=self._digest))
-            messages = 1 if claimed.as_digest else len(claimed.deliveries)
+            messages = 1 if claimed.digest else len(claimed.deliveries)
             return claimed
         finally:
             if places > messages:
@@ -189,24 +190,29 @@ class Pump:
         for delivery in claimed.deliveries:
             self.held.add((target, delivery.number, delivery.epoch))
         singles = [[delivery] for delivery in claimed.deliveries]
-        messages = [claimed.deliveries] if claimed.as_digest else singles
-        for message in messages:
+        for message in [claimed.deliveries] if claimed.digest else singles:
             lane.sending += 1
-            until = claimed.until if claimed.as_digest else 0
-            self._start(self._deliver(target, lane, message, until), self._sends)
+            self._start(self._deliver(target, lane, message, claimed.bound), self._sends)
 
-    async def _deliver(self, target: str, lane: _Lane, message: list[Delivery], until: int) -> None:
-        """One message from its claim to its record."""
+    async def _deliver(self, target: str, lane: _Lane, message: list[Delivery], bound: bool) -> None:
+        """One message from its claim to its record; `bound`: it may have been sent before."""
+        unheard = False
         try:
-            if until:
-                await self._gather_members(target, message, until)
-            began = time.monotonic()
+            if message[0].digest:
+                await self._gather_members(target, message, bound)
+                unheard = True
+                if not await claims.seal(self.store, self.worker, message):
+                    log.warning("pump.digest_taken", target=target, deliveries=len(message))
+                    await self._give_back(target, message)
+                    return
+                message.sort(key=lambda member: member.number)  # a repetition reads like the first
+            unheard, began = True, time.monotonic()
             outcome = await self._attempt(message)
             seconds = time.monotonic() - began
             self._cap.judge(target, well=outcome.ok, seconds=seconds)
             await self._record(target, message, outcome, seconds)
         except asyncio.CancelledError:
-            await self._give_back(target, message)
+            await self._give_back(target, message, unheard)
             raise
         except Exception:
             log.exception("pump.delivery_failed", target=target, deliveries=len(message))
@@ -216,9 +222,10 @@ class Pump:
             self._cap.give_back(target)
             lane.freed.set()
 
-    async def _gather_members(self, target: str, message: list[Delivery], until: int) -> None:
+    async def _gather_members(self, target: str, message: list[Delivery], bound: bool) -> None:
         """Adds the rest of a digest's members, in batches, until it is drained."""
-        while members := await claims.claim_members(self.store, self.worker, target, until):
+        digest = message[0].digest
+        while members := await claims.claim_members(self.store, self.worker, target, digest, bound=bound):
             message += members
             self.held.update((target, d.number, d.epoch) for d in members)
 
@@ -286,13 +293,15 @@ class Pump:
                 await asyncio.sleep(RECORD_PAUSE)
         raise AssertionError("unreachable")
 
-    async def _give_back(self, target: str, message: Sequence[Delivery]) -> None:
+    async def _give_back(self, target: str, message: Sequence[Delivery], unheard: bool = False) -> None:
+        """Ends claims without an attempt; `unheard`: they may have been sent."""
         if not message:
             return
         try:
             async with asyncio.timeout(1):
                 await claims.record(
-                    self.store, [Result(delivery, self.worker, "release") for delivery in message]
+                    self.store,
+                    [Result(delivery, self.worker, "release", unheard=unheard) for delivery in message],
                 )
         except Exception as error:  # noqa: BLE001 - reclaimed when this worker's key is gone
             log.warning("pump.release_failed", target=target, error=repr(error))

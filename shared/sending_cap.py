@@ -18,7 +18,7 @@ import resource
 from collections import deque
 from typing import Final
 
-from shared.claims import IN_FLIGHT
+from shared.orders import IN_FLIGHT
 
 MOST: Final = 1_000
 """Sends at once, however many files may be open: some 50 KB of memory each."""

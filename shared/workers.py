@@ -131,7 +131,7 @@ def _verdict(store: Store, claim: Claim, event: str | None, type_: str | None, m
         next=0,
     )
     if claim.vanished + 1 < VANISHED_LIMIT:
-        return Result(delivery, claim.worker, "reclaim")
+        return Result(delivery, claim.worker, "reclaim", unheard=True)
     outcome = retry.Outcome(error=f"its worker vanished {VANISHED_LIMIT} times")
     decision = retry.decide(claim.attempt + 1, outcome)
-    return Result(delivery, claim.worker, decision.state, decision.delay_ms, outcome=outcome)
+    return Result(delivery, claim.worker, decision.state, decision.delay_ms, outcome=outcome, unheard=True)

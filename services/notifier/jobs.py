@@ -68,9 +68,12 @@ def number_of(target: str) -> int:
 
 
 def letter(channel: Channel, deliveries: Sequence[Delivery]) -> Letter:
-    """The letter for one delivery, or the digest that stands for several. Pure."""
+    """The letter for one delivery, or for the digest that stands for several. Pure.
+
+    A digest's name is that of its claim: repeated it has the same, and no other ever has.
+    """
     first = deliveries[0]
-    if len(deliveries) == 1:
+    if not first.digest:
         if first.type == TEST_EVENT:
             note = test_note(channel.name, channel.language)
         else:
@@ -78,7 +81,7 @@ def letter(channel: Channel, deliveries: Sequence[Delivery]) -> Letter:
         return Letter(first.target, first.event, first.type, first.at, first.payload, note, first.claimed)
     note = compose_digest([_member(delivery) for delivery in deliveries], channel.language)
     payload = json.dumps({"count": len(deliveries), "events": [one.event for one in deliveries[:100]]})
-    name = f"mp.digest.{first.event}"
+    name = f"mp.digest.{first.target.replace(':', '.')}.{first.digest}"
     return Letter(first.target, name, "digest", first.at, payload, note, first.claimed)
 
 

@@ -22,6 +22,10 @@ from chaos import lives
 from chaos.history import Facts, Fault, Receipt, Request, StreamEvent
 from chaos.verdict import TICK, Limits, Verdict
 
+FORGETTING = ("redis", "machine")
+"""Faults by which it may be forgotten which digest a delivery was in: Redis lost its last writes, or a receiver
+answered when its sender had given up and written a failure down."""
+
 __all__ = ["Excuses", "Limits", "Verdict", "expected", "judge", "wanted"]
 
 
@@ -126,16 +130,36 @@ def _deliveries(facts: Facts, verdict: Verdict, limits: Limits) -> None:
         if pair not in due and pair[1] not in gone and pair[0] in facts.subscriptions
     ]
     excuses = Excuses(facts.faults, limits)
+    claims = {(letter.target, letter.event): letter for letter in facts.letters}
     for pair, copies in received.items():
         _duplicates(pair, sorted(copies, key=lambda copy: copy.at), excuses, verdict)
+        told = sum(200 <= copy.answered <= 299 for copy in copies)
+        letter = claims.get(pair)
+        # An attempt that was recorded as failed may have arrived as well.
+        if letter and letter.epoch and told - 1 > letter.taken_back + letter.attempt - 1:
+            verdict.beyond.append(
+                f"{' '.join(pair)}: came {told} times, taken back {letter.taken_back} times"
+            )
+    verdict.repeated = sum(count - 1 for count in _messages(facts).values())
+
+
+def _messages(facts: Facts) -> Counter[tuple[str, str]]:
+    """How often each message was taken by its receiver."""
+    return Counter(
+        (receipt.target, receipt.message) for receipt in facts.receipts if 200 <= receipt.answered <= 299
+    )
 
 
 def _settle_unlisted(facts: Facts, verdict: Verdict) -> None:
     """What nobody named is not lost when digests to that target had room for it and the ledger ended all of it."""
+    unlisted = {
+        (receipt.target, receipt.message): receipt.unlisted
+        for receipt in sorted(facts.receipts, key=lambda receipt: receipt.unlisted)
+        if 200 <= receipt.answered <= 299
+    }
     room = Counter[str]()
-    for receipt in facts.receipts:
-        if 200 <= receipt.answered <= 299:
-            room[receipt.target] += receipt.unlisted
+    for (target, _), count in unlisted.items():
+        room[target] += count
     missing = Counter(pair.partition(" ")[0] for pair in verdict.deliveries.lost)
     uneven = {line.partition(": ")[0] for line in verdict.miscounted}
     covered = {
@@ -161,14 +185,14 @@ class Excuses:
             for kind, service in (("channel", "notifier"), ("webhook", "webhooks-worker"))
         }
 
-    def excuse(self, target: str, first: Receipt, second: Receipt) -> bool:
-        """Whether a fault fell between the sending of the first copy and its record."""
-        faults = self._by_kind[target.partition(":")[0]]
-        return any(
-            fault.start - self._limits.record_within <= first.at <= fault.end + self._limits.reach_within
+    def excuse(self, target: str, first: Receipt, second: Receipt) -> list[Fault]:
+        """The faults that fell between the sending of the first copy and its record."""
+        return [
+            fault
+            for fault in self._by_kind[target.partition(":")[0]]
+            if fault.start - self._limits.record_within <= first.at <= fault.end + self._limits.reach_within
             and second.at >= fault.start - TICK
-            for fault in faults
-        )
+        ]
 
 
 def _concerns(fault: Fault, service: str) -> bool:
@@ -183,11 +207,15 @@ def _duplicates(pair: tuple[str, str], copies: list[Receipt], excuses: Excuses, 
     for first, second in pairwise(copies):
         if not 200 <= first.answered <= 299:
             continue
-        if excuses.excuse(pair[0], first, second):
+        faults = excuses.excuse(pair[0], first, second)
+        if faults:
             verdict.excused += 1
         else:
             verdict.deliveries.duplicated.append(" ".join(pair))
-        if first.message != second.message and "digest" in (first.type, second.type):
+        if first.message == second.message:
+            continue
+        digest = "digest" in (first.type, second.type)
+        if digest and any(fault.name.startswith(FORGETTING) for fault in faults):
             verdict.regrouped += 1
-        elif first.message != second.message:
+        else:
             verdict.other_ids.append(f"{' '.join(pair)}: {first.message}, then {second.message}")

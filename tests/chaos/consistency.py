@@ -130,7 +130,7 @@ def check_chain(chain: Chain, status: str, gen: int) -> list[str]:
     return wrong
 
 
-SETS = ("queue", "inflight", "pending", "done", "dead")
+SETS = ("queue", "inflight", "pending", "done", "dead", "repeats")
 
 
 async def _places(store: Store, shard: int) -> dict[str, dict[str, set[str]]]:
@@ -148,9 +148,11 @@ async def _deliveries(store: Store, shard: int) -> tuple[int, list[str]]:
     """Each delivery must be in exactly the sets that its status says."""
     wrong, seen = [], 0
     for target, found in (await _places(store, shard)).items():
-        queue, inflight, pending, done, dead = (found.get(name, set()) for name in SETS)
+        queue, inflight, pending, done, dead, repeats = (found.get(name, set()) for name in SETS)
         if (queue | inflight) != pending or queue & inflight:
             wrong.append(f"{target}: {len(queue)} queued, {len(inflight)} claimed, {len(pending)} pending")
+        if repeats - queue:
+            wrong.append(f"{target}: {len(repeats - queue)} to be sent again are not queued")
         if (done & dead) or (pending & (done | dead)):
             wrong.append(f"{target}: a delivery is finished and not finished at once")
         numbers = sorted(pending | done | dead, key=int)

@@ -78,13 +78,22 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A delivery as the ledger shows it at the end: a dead letter or one that is still pending."""
+    """A delivery as the ledger shows it at the end, if it still has it.
+
+    `attempt` counts recorded attempts; `epoch` grows by one with each claim and with each claim that is taken back.
+    """
 
     target: str
     event: str
     status: str
     attempt: int
     error: str = ""
+    epoch: int = 0
+
+    @property
+    def taken_back(self) -> int:
+        """How many of its claims ended without a result."""
+        return (self.epoch - self.attempt) // 2
 
 
 @dataclass(slots=True)

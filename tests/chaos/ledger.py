@@ -111,10 +111,13 @@ async def letters(store: Store, targets: list[str]) -> list[Letter]:
             numbers = await store.redis.zrange(keys.of_target(shard, name, target), 0, -1)
             pipe = store.redis.pipeline(transaction=False)
             for number in numbers:
-                pipe.hmget(keys.delivery(shard, target, number), ["event", "status", "attempt", "error"])
-            for event, status, attempt, error in await pipe.execute() if numbers else []:
+                pipe.hmget(
+                    keys.delivery(shard, target, number), ["event", "status", "attempt", "error", "epoch"]
+                )
+            for event, status, attempt, error, epoch in await pipe.execute() if numbers else []:
                 if event:
-                    found.append(Letter(target, event, status, int(attempt or 0), error or ""))
+                    counts = int(attempt or 0), error or "", int(epoch or 0)
+                    found.append(Letter(target, event, status, *counts))
     return found
 
 

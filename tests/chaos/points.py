@@ -11,8 +11,8 @@ time that it passes that point. A point is `before:` or `after:` and one of
 | `hint` | `shared.queue.hint`: telling arq |
 | a script's name | `shared.scripts.call` of that script |
 
-A script is `beat`, `declare`, `emit`, `stamp`, `delivery_create`, `delivery_claim`, `delivery_record`, `stream_ack` …,
-so `after:stream_ack` is right after the XACK and `after:delivery_claim` before the send.
+A script is `beat`, `declare`, `emit`, `stamp`, `delivery_create`, `delivery_claim`, `delivery_seal`, `delivery_record`,
+`stream_ack` …, so `after:stream_ack` is right after the XACK and `after:delivery_claim` before the send.
 """
 
 import functools
@@ -29,6 +29,7 @@ POINTS: Final[dict[str, tuple[str, ...]]] = {
     "notifier": (
         *("after:read", "before:delivery_create", "after:delivery_create", "before:stream_ack"),
         *("after:stream_ack", "after:delivery_claim", "before:send", "after:send", "after:delivery_record"),
+        *("before:delivery_seal", "after:delivery_seal"),
     ),
     "webhooks-worker": (
         *("after:read", "before:delivery_create", "after:delivery_create", "before:stream_ack"),
@@ -36,6 +37,8 @@ POINTS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """The points that each service passes under the usual load."""
+PASSES: Final = {"before:delivery_seal": 2, "after:delivery_seal": 2}
+"""Passages among which one is drawn, where they are rarer than twenty in some seconds: digests come at their time."""
 
 Step = Callable[..., Awaitable[Any]]
 

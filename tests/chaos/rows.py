@@ -39,6 +39,7 @@ def tell(verdict: Verdict, score: Score) -> None:
         ARRIVES, "duplicates without a fault between send and record", len(verdict.deliveries.duplicated), due
     )
     score.zero(ARRIVES, "duplicates under another id", len(verdict.other_ids), due)
+    score.zero(ARRIVES, "duplicates beyond the claims that were taken back", len(verdict.beyond), due)
     score.zero(ONCE, "events that were seen and vanished", len(verdict.vanished), verdict.transitions)
     _notes(verdict, score)
 
@@ -59,8 +60,9 @@ def _notes(verdict: Verdict, score: Score) -> None:
         )
     score.notes.append(
         f"Deliveries: {verdict.deliveries.acknowledged:,} due, {verdict.excused} duplicates by a fault between send "
-        f"and record ({verdict.regrouped} of them with a digest as the one or the other copy), "
-        f"{verdict.dead_letters} dead letters, {verdict.unlisted} unnamed members of large digests."
+        f"and record, in {verdict.repeated} messages that came again; {verdict.regrouped} of them in another digest, "
+        f"after Redis forgot or the machine stood still; {verdict.dead_letters} dead letters, {verdict.unlisted} "
+        "unnamed members of large digests."
     )
     if verdict.lags:
         score.notes.append(
@@ -81,6 +83,7 @@ def _notes(verdict: Verdict, score: Score) -> None:
         "unexpected": verdict.deliveries.unexpected,
         "duplicate": verdict.deliveries.duplicated,
         "other id": verdict.other_ids,
+        "beyond": verdict.beyond,
         "vanished": verdict.vanished,
     }
     for word, found in wrong.items():

@@ -53,8 +53,12 @@ class Verdict:
     unfinished: list[str] = field(default_factory=list)
     excused: int = 0
     """Duplicates that a fault between sending and recording explains."""
+    repeated: int = 0
+    """Messages that came again: a digest counts once, and each repetition."""
+    beyond: list[str] = field(default_factory=list)
+    """Deliveries that came again more often than the ledger took a claim of theirs back."""
     regrouped: int = 0
-    """Excused duplicates of which one copy at least was in a digest: that is a message of its own, with its own id."""
+    """Excused duplicates in another digest, after Redis lost its last writes or the machine stood still."""
     other_ids: list[str] = field(default_factory=list)
     """Duplicates that came under another id than the first copy."""
     miscounted: list[str] = field(default_factory=list)

@@ -5,7 +5,7 @@ import pytest
 from admin_api import admin_client
 
 from services.admin import past
-from shared import claims, deliveries, keys, monitors, scripts
+from shared import claims, deliveries, keys, monitors, orders, scripts
 from shared.connection import Store
 from shared.deliveries import NewDelivery
 from shared.monitors import NewMonitor
@@ -216,12 +216,12 @@ async def test_a_timeline_has_every_message_and_attempt(api: httpx.AsyncClient, 
         goals = (f"channel:{channel}", "webhook:7")
         items = [NewDelivery(goal, "e1", "monitor.error", "{}", 1, incident=incident["id"]) for goal in goals]
         await deliveries.create(sharded, items)
-        (claimed,) = await claims.claim(sharded, "w1", [claims.Want(goals[0])])
+        (claimed,) = await claims.claim(sharded, "w1", [orders.Want(goals[0])])
         (first,) = claimed.deliveries
         now = await past.now(store)
         retry = claims.Result(first, "w1", "retry", 0, outcome=Outcome(503, "busy", "status 503"), at=now)
         await claims.record(sharded, [retry])
-        (claimed,) = await claims.claim(sharded, "w1", [claims.Want(goals[0])])
+        (claimed,) = await claims.claim(sharded, "w1", [orders.Want(goals[0])])
         done = claims.Result(claimed.deliveries[0], "w1", "success", outcome=Outcome(200, "ok"), at=now + 1)
         await claims.record(sharded, [done])
         entries = (await read(client, f"/api/incidents/{incident['id']}"))["timeline"]

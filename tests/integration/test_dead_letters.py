@@ -7,10 +7,11 @@ import pytest
 from waiting import wait_until
 
 from shared import claims, deliveries, delivery_history, keys, queue, retry, workers
-from shared.claims import Result, Want
+from shared.claims import Result
 from shared.connection import Store
 from shared.deliveries import NewDelivery
 from shared.errors import DeliveryError
+from shared.orders import Want
 
 T = 1_800_000_000_000
 BROKEN = retry.Outcome(404, error="no such chat", permanent=True)

@@ -4,11 +4,22 @@ import asyncio
 
 import pytest
 
-from shared import claims, deliveries, delivery_history, delivery_upkeep, keys, retry, scheduler, workers
-from shared.claims import Result, Want
+from shared import (
+    claims,
+    deliveries,
+    delivery_history,
+    delivery_upkeep,
+    keys,
+    orders,
+    retry,
+    scheduler,
+    workers,
+)
+from shared.claims import Result
 from shared.connection import Store
 from shared.deliveries import NewDelivery
 from shared.errors import Conflict, NotFound
+from shared.orders import Want
 
 T = 1_800_000_000_000
 HOOK = "webhook:1"
@@ -115,7 +126,7 @@ async def test_racing_workers_claim_each_delivery_once(store):
                 return
 
     await asyncio.gather(*[work(f"w{i}") for i in range(10)])
-    assert len(numbers) == len(set(numbers)) == claims.IN_FLIGHT
+    assert len(numbers) == len(set(numbers)) == orders.IN_FLIGHT
 
 
 async def test_the_in_flight_cap_holds_over_all_workers(store):
@@ -138,7 +149,7 @@ async def test_five_failures_in_a_row_leave_one_place(store):
     (probe,) = (await take(store)).deliveries
     assert not (await take(store)).deliveries
     await settle(store, probe)
-    assert len((await take(store)).deliveries) == claims.IN_FLIGHT
+    assert len((await take(store)).deliveries) == orders.IN_FLIGHT
 
 
 async def test_a_stale_result_is_refused(store):
@@ -378,17 +389,17 @@ async def test_a_storm_becomes_a_digest(store):
     """Five singles, and after two seconds one digest of all the rest, drained in batches."""
     await make(store, 700, CHANNEL)
     singles = await take(store, CHANNEL, digest=True)
-    assert (len(singles.deliveries), singles.as_digest, singles.more) == (5, False, False)
+    assert (len(singles.deliveries), singles.digest, singles.more) == (5, 0, False)
     assert await due(store, CHANNEL) == T + 2_000
     assert not (await take(store, CHANNEL, worker="w2", now=T + 1_999, digest=True)).deliveries
     for delivery in singles.deliveries:
         await settle(store, delivery)
     digest = await take(store, CHANNEL, now=T + 2_000, digest=True)
-    assert digest.as_digest
+    assert digest.digest == T + 2_000
     members = list(digest.deliveries)
     assert members[0].payload
-    rest = claims.CLAIMS_PER_CALL
-    while part := await claims.claim_members(store, "w1", CHANNEL, digest.until, now=T + 2_000):
+    rest = orders.CLAIMS_PER_CALL
+    while part := await claims.claim_members(store, "w1", CHANNEL, digest.digest, now=T + 2_000):
         assert len(part) <= rest
         members += part
     assert len({d.number for d in members}) == 695
@@ -435,7 +446,7 @@ async def test_a_full_script_call_is_a_bounded_number_of_commands(store):
     before = await commands(store)
     got = await claims.claim(store, "w1", wants, now=T)
     counts["peek and claim"] = await commands(store) - before
-    await make(store, claims.CLAIMS_PER_CALL, CHANNEL)
+    await make(store, orders.CLAIMS_PER_CALL, CHANNEL)
     await take(store, CHANNEL, digest=True)
     before = await commands(store)
     digest = await take(store, CHANNEL, now=T + 2_000, digest=True)

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from servers import Server
 
 from shared import claims, deliveries, delivery_history, keys, retry, workers
-from shared.claims import Result, Want
+from shared.claims import Result
 from shared.connection import Store, connect
 from shared.deliveries import NewDelivery
+from shared.orders import Want
 
 TARGETS = ("webhook:1", "channel:1")
 WORKERS = ("w1", "w2")
@@ -45,6 +46,10 @@ class Ledger(RuleBasedStateMachine):
         self.ended: dict[tuple[str, int], str] = {}
         self.attempts: dict[tuple[str, int], int] = {}
         self.disabled: set[str] = set()
+        self.digests: dict[tuple[str, int], int] = {}
+        """The digest that a delivery was last claimed for."""
+        self.sealed: set[int] = set()
+        self.bound: dict[tuple[str, int], int] = {}
         self.run(self.store.redis.flushall())
 
     def run(self, coroutine):
@@ -58,18 +63,53 @@ class Ledger(RuleBasedStateMachine):
         assert None not in made
         assert self.run(deliveries.create(self.store, items, now=self.now)) == [None] * count
 
+    @rule(worker=st.sampled_from(WORKERS))
+    def storm(self, worker):
+        """More than is told one by one, and its digest in a worker's hands if places are free."""
+        self.create("channel:1", 11)
+        self.claim("channel:1", worker, 20)
+        self.now += 10_000
+        self.claim("channel:1", worker, 20)
+
     @rule(target_name=targets, worker=st.sampled_from(WORKERS), limit=st.integers(1, 25))
     def claim(self, target_name, worker, limit):
         want = Want(target_name, limit, digest=target_name.startswith("channel"))
         (claimed,) = self.run(claims.claim(self.store, worker, [want], now=self.now))
         assert not (claimed.deliveries and target_name in self.disabled)
-        for delivery in claimed.deliveries:
+        members = claimed.deliveries + (self._gather(worker, claimed) if claimed.digest else [])
+        self._belong(target_name, claimed, {delivery.number for delivery in members})
+        for delivery in members:
             name = (target_name, delivery.number)
             assert not any(key[:2] == name for key in self.held), "two open attempts"
             assert name not in self.ended
-            assert delivery.next <= self.now
+            assert delivery.next <= self.now or claimed.bound
             assert delivery.attempt == self.attempts.get(name, 0)
             self.held[(*name, delivery.epoch)] = (worker, delivery)
+
+    def _gather(self, worker, claimed):
+        """The rest of a digest; it is sealed at once or never."""
+        target_name, found = claimed.deliveries[0].target, []
+        while more := self.run(
+            claims.claim_members(
+                self.store, worker, target_name, claimed.digest, bound=claimed.bound, now=self.now
+            )
+        ):
+            found += more
+        if claimed.bound or self.events % 2:
+            members = claimed.deliveries + found
+            assert self.run(claims.seal(self.store, worker, members, now=self.now))
+            self.sealed.add(claimed.digest)
+        return found
+
+    def _belong(self, target_name, claimed, numbers):
+        """What is bound comes as it was, and all of it; what is not comes in a message that never was."""
+        for number in numbers:
+            message = self.bound.get((target_name, number))
+            assert (message == claimed.digest) if claimed.bound else message is None
+            self.digests[target_name, number] = claimed.digest
+        if claimed.digest and claimed.bound:
+            mine = {key[1] for key, digest in self.bound.items() if digest == claimed.digest}
+            assert numbers == {number for number in mine if (target_name, number) not in self.ended}
 
     @rule(data=st.data(), outcome=outcomes, jitter=st.floats(0.8, 1.2))
     def record(self, data, outcome, jitter):
@@ -111,6 +151,9 @@ class Ledger(RuleBasedStateMachine):
                 del self.held[key]
                 self.stale.append((holder, delivery, False))
                 self._vanished(key[0], key[1])
+                digest = self.digests[key[:2]]
+                if keys.kind_of(key[0]) == "channel" and (not digest or digest in self.sealed):
+                    self.bound[key[:2]] = digest
 
     def _vanished(self, target_name, number):
         """The fifth vanishing in a row is a failed attempt."""
@@ -181,6 +224,9 @@ class Ledger(RuleBasedStateMachine):
             if place == "queue":
                 score = await redis.zscore(keys.of_target(0, "queue", target_name), str(number))
                 assert score == shown.next
+        marked = dict(await redis.zrange(keys.of_target(0, "repeats", target_name), 0, -1, withscores=True))
+        bound = {str(key[1]): digest for key, digest in self.bound.items() if key[0] == target_name}
+        assert marked == {number: digest for number, digest in bound.items() if number in sets["queue"]}
         await self._check_marks(target_name, sets)
 
     async def _check_marks(self, target_name, sets):

@@ -13,11 +13,11 @@ from prometheus_client import REGISTRY
 from servers import Server
 from waiting import wait_until
 
-from shared import claims, deliveries, delivery_history, keys, pump, queue, retry, scheduler, workers
-from shared.claims import Want
+from shared import claims, deliveries, delivery_history, keys, orders, pump, queue, retry, scheduler, workers
 from shared.connection import Store, connect
 from shared.deliveries import NewDelivery
 from shared.errors import DeliveryError
+from shared.orders import Want
 
 
 def new(event, target="webhook:1", **more):
@@ -148,12 +148,12 @@ async def test_a_hanging_destination_holds_back_no_other(store, server, hints):
     async with working(store, server.url, sender):
         await deliveries.create(store, [new(f"h{i}", "webhook:0") for i in range(50)])
         await queue.hint(hints, ["webhook:0"])
-        await wait_until(lambda: len(sender.started) == claims.IN_FLIGHT, "it has its twenty")
+        await wait_until(lambda: len(sender.started) == orders.IN_FLIGHT, "it has its twenty")
         others = [f"webhook:{i}" for i in range(1, 60)]
         await deliveries.create(store, [new("a", target) for target in others])
         await queue.hint(hints, ["webhook:0", *others])
         await wait_until(lambda: len(sender.ids) == 59, "all others were sent", timeout=3)
-        assert len(sender.started) == claims.IN_FLIGHT + 59
+        assert len(sender.started) == orders.IN_FLIGHT + 59
         sender.gates["webhook:0"].set()
         await wait_until(lambda: len(sender.ids) == 109, "the rest follows")
 
@@ -428,3 +428,41 @@ async def test_what_is_due_is_measured(store):
     await scheduler._measure(store, "webhook", "webhooks")
     assert scheduler.metrics.DUE_TARGETS.labels("webhooks")._value.get() == 2
     assert scheduler.metrics.OLDEST_UNDELIVERED.labels("webhooks")._value.get() >= 0.02
+
+
+async def test_a_worker_stopped_in_the_middle_of_a_digest_leaves_it_as_it_was(store, server, monkeypatch):
+    """What was on its way may have arrived: another worker sends it again, each message with what it had."""
+    monkeypatch.setattr(queue, "STOP_GRACE", 0.2)
+    stuck, sender = Sends(), Sends()
+    stuck.gates["channel:1"] = asyncio.Event()
+    async with working(store, server.url, stuck, "channel", digest=True):
+        await deliveries.create(store, [new(i, "channel:1") for i in range(200)])
+        await wait_until(lambda: len(stuck.started) == 6, "five singles and a digest are under way")
+    await deliveries.create(store, [new(i, "channel:1") for i in range(200, 240)])
+    async with working(store, server.url, sender, "channel", digest=True):
+        await wait_until(lambda: len(sender.ids) == 240, "another sends all", timeout=16)
+    assert _contents(stuck.started) <= _contents(sender.messages)
+    assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 40, 195]
+
+
+def _contents(messages):
+    """What each message is: its digest, and who is in it."""
+    return {(message[0].digest, tuple(d.id for d in message)) for message in messages}
+
+
+async def test_a_digest_of_which_others_have_the_members_is_not_sent(store, server, monkeypatch):
+    """Its worker slept through its lease before it was sent; the members go in another."""
+    asked = []
+    seal = claims.seal
+
+    async def taken_once(redis, worker, members):
+        asked.append(members)
+        return len(asked) > 1 and await seal(redis, worker, members)
+
+    monkeypatch.setattr(claims, "seal", taken_once)
+    sender = Sends()
+    async with working(store, server.url, sender, "channel", digest=True):
+        await deliveries.create(store, [new(i, "channel:1") for i in range(60)])
+        await wait_until(lambda: len(sender.ids) == 60, "all were told", timeout=16)
+    assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 55]
+    assert len({members[0].digest for members in asked}) == 2

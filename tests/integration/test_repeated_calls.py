@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shared import claims, deliveries, delivery_history, events, keys, monitors, retry, scripts
-from shared.claims import Result, Want
+from shared.claims import Result
 from shared.connection import Store
 from shared.deliveries import NewDelivery
 from shared.events import NewEvent, unpacked
 from shared.monitors import NewMonitor
+from shared.orders import Want
 
 
 @pytest.fixture

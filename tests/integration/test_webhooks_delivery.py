@@ -10,10 +10,11 @@ from services.webhooks import consequences, subscriptions
 from services.webhooks.consequences import observe
 from shared import claims, delivery_history, events, keys, retry
 from shared import deliveries as ledger
-from shared.claims import Recorded, Result, Want
+from shared.claims import Recorded, Result
 from shared.connection import Store
 from shared.deliveries import Delivery, NewDelivery
 from shared.events import NewEvent
+from shared.orders import Want
 from shared.pump import Report
 from shared.schema import open_store
 from shared.secrets import new_key

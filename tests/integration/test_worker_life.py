@@ -11,7 +11,7 @@ import pytest
 from servers import Server
 from waiting import wait_until
 
-from shared import claims, deliveries, keys, queue, retry, scheduler, workers
+from shared import deliveries, keys, orders, queue, retry, scheduler, workers
 from shared.connection import Store
 from shared.deliveries import Delivery, NewDelivery
 from shared.pump import Report
@@ -157,7 +157,7 @@ async def test_a_worker_that_ends_begins_nothing_more(store: Store, server: Serv
         await deliveries.create(store, events)
         await wait_until(lambda: sender.sent, "it is at work")
         begun = len(sender.sent)
-    assert len(sender.sent) - begun <= 2 * claims.IN_FLIGHT
+    assert len(sender.sent) - begun <= 2 * orders.IN_FLIGHT
     assert await store.redis.zcard(keys.of_target(0, "inflight", "webhook:1")) == 0
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.burst import GATHER_MS, SINGLES, WINDOW_MS, Burst, decide
+from shared.burst import GATHER_MS, SINGLES, WINDOW_MS, Burst, decide, repeat
 
 T = 1_000_000
 
@@ -82,3 +82,11 @@ def test_never_more_than_six_messages_in_ten_seconds(arrivals):
         burst = step.after
         assert sum(1 for t in told if t > now - WINDOW_MS) <= SINGLES + 1
         assert backlog == 0 or step.wait_until > now
+
+
+def test_what_is_sent_again_takes_room_and_waits_for_none():
+    """Old messages leave the window; the digest keeps its time."""
+    before = Burst("1", (T - WINDOW_MS, T - 1), T + 500, T - 4_000)
+    step = repeat(before, 2, T)
+    assert (step.singles, step.digest, step.wait_until) == (2, False, 0)
+    assert step.after == Burst("1", (T - 1, T, T), T + 500, T - 4_000)

@@ -65,6 +65,7 @@ def wrong(verdict: Verdict) -> dict[str, list[str]]:
         "doubled deliveries": verdict.deliveries.duplicated,
         "unfinished": verdict.unfinished,
         "other ids": verdict.other_ids,
+        "beyond": verdict.beyond,
         "miscounted": verdict.miscounted,
         "holes": verdict.holes,
         "doubled": verdict.doubled,
@@ -235,6 +236,43 @@ def test_an_excused_duplicate_still_needs_the_same_id() -> None:
     facts.receipts.append(Receipt("webhook:1", "another", ("mp.m1.2",), "", 20_300, 200))
     facts.faults = [Fault("kill", "webhooks-worker", 20_100, 20_100)]
     assert set(wrong(judge(facts))) == {"other ids"}
+
+
+def again_in_a_digest(facts: Facts) -> None:
+    """A message comes, and later a digest that has its event."""
+    facts.receipts.append(Receipt("webhook:1", "mp.digest.1", ("mp.m1.2",), "digest", 20_300, 200))
+
+
+def test_a_digest_does_not_swallow_what_a_dead_worker_sent() -> None:
+    """It has another id, so whoever got the first copy takes it for news."""
+    facts = in_order()
+    again_in_a_digest(facts)
+    facts.faults = [Fault("kill", "webhooks-worker", 20_100, 20_100)]
+    assert set(wrong(judge(facts))) == {"other ids"}
+
+
+def test_it_may_when_redis_forgot() -> None:
+    """A lost write is as if it had never been claimed."""
+    facts = in_order()
+    again_in_a_digest(facts)
+    facts.faults = [Fault("kill", "redis", 20_100, 20_100)]
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert verdict.regrouped == 1
+
+
+def test_a_message_comes_again_only_as_often_as_its_claim_was_taken_back() -> None:
+    """A kill somewhere near is not enough when the ledger knows each claim."""
+    facts = in_order()
+    deliver_twice(facts)
+    facts.faults = [Fault("kill", "webhooks-worker", 20_100, 20_100)]
+    twice = facts.receipts[-1]
+    facts.letters = [Letter(twice.target, twice.events[0], "success", 1, epoch=3)]
+    verdict = judge(facts)
+    assert wrong(verdict) == {}
+    assert verdict.repeated == 1
+    facts.letters = [Letter(twice.target, twice.events[0], "success", 1, epoch=1)]
+    assert set(wrong(judge(facts))) == {"beyond"}
 
 
 def test_a_dead_letter_is_no_loss() -> None:

@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from shared import sending_cap
-from shared.claims import IN_FLIGHT
+from shared.orders import IN_FLIGHT
 from shared.sending_cap import SendingCap, default_capacity
 
 

@@ -1,11 +1,12 @@
--- put_back(k, key, a): a claim given back; no attempt is consumed, a new epoch shuts out its old holder.
-local function put_back(k, key, a)
+-- put_back(k, key, a, was): a claim given back; no attempt is consumed, a new epoch shuts out its old holder.
+local function put_back(k, key, a, was)
   local n = ARGV[a + 1]
   redis.call('ZREM', k.inflight, n)
   redis.call('HINCRBY', key, 'epoch', 1)
   redis.call('HSET', key, 'status', 'pending', 'next', now)
   if ARGV[a + 4] == 'reclaim' then redis.call('HINCRBY', key, 'vanished', 1) end
   redis.call('ZADD', k.queue, now, n)
+  keep(k, key, n, was, ARGV[a + 14] == '1')
 end
 
 -- tell(k, n, payload): the dead letter as an event about its target.
@@ -24,18 +25,18 @@ local function succeed(k)
   k.successes = 0
 end
 
--- settle(k, key, a, vanished): the attempt's result in the delivery and its target's state. What a storm repeats for each,
+-- settle(k, key, a, was): the attempt's result in the delivery and its target's state. What a storm repeats for each,
 -- sets and the count of successes, is noted in k and written by `close` with one command for all.
 local KEPT = 2592000000
 local STATUS = {success = 'success', retry = 'pending', dead = 'failed'}
-local function settle(k, key, a, vanished)
+local function settle(k, key, a, was)
   local n, verdict, at, hold = ARGV[a + 1], ARGV[a + 4], now + tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
   k.left[#k.left + 1] = n
   local ended = verdict ~= 'retry'
   redis.call('HSET', key, 'status', STATUS[verdict], 'attempt', ARGV[a + 8], 'attempt:' .. ARGV[a + 8], ARGV[a + 9],
     'response_status', ARGV[a + 10], 'response_body', ARGV[a + 11], 'error', ARGV[a + 12], 'next', at,
     ended and 'finished' or 'next', ended and now or at)
-  if vanished then redis.call('HDEL', key, 'vanished') end
+  if was.vanished then redis.call('HDEL', key, 'vanished') end
   if verdict == 'success' then
     k.successes = k.successes + 1
   else
@@ -47,7 +48,11 @@ local function settle(k, key, a, vanished)
     if verdict == 'dead' then redis.call('HINCRBY', k.hash, 'failure_count', 1) end
   end
   if hold > 0 then redis.call('HSET', k.hash, 'hold', now + hold) end
-  if verdict == 'retry' then return redis.call('ZADD', k.queue, at, n) end
+  if verdict == 'retry' then
+    keep(k, key, n, was, ARGV[a + 14] == '1')
+    return redis.call('ZADD', k.queue, at, n)
+  end
+  leave(k, was)
   redis.call('PEXPIRE', key, KEPT)
   k.ended[#k.ended + 1] = n
   if verdict == 'success' then

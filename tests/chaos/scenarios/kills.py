@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Final
 
-from chaos import checker, points, rows
+from chaos import checker, launch, points, rows
 from chaos.history import now_ms
 from chaos.rig import FALLEN_SILENT, USUAL, Rig, rig
 from chaos.score import Context, Score
@@ -48,7 +48,8 @@ class Toll:
 async def run(context: Context) -> Score:
     """Kills for most of the budget, lets everything drain, and judges."""
     wanted = context.count(200, least=3)
-    async with rig(context, LOAD, names=(*USUAL, *(f"{service}#2" for service in DOUBLED))) as up:
+    names = (*USUAL, *(f"{service}#2" for service in DOUBLED))
+    async with rig(context, LOAD, names=names, settings={launch.KEEP: "1000000"}) as up:
         toll = Toll()
         up.workload.begin()
         until = now_ms() + 1000 * (context.budget - SETTLE)
@@ -95,7 +96,8 @@ async def _kill_again_and_again(
         await _kill(up, name, point, toll)
         last = turn + 1 == wanted
         armed[name] = next(places) if turn % 2 == 0 and not last else ""
-        await up.world.start(name, point=f"{armed[name]}#{rng.randint(1, 20)}" if armed[name] else "")
+        nth = rng.randint(1, points.PASSES.get(armed[name], 20))
+        await up.world.start(name, point=f"{armed[name]}#{nth}" if armed[name] else "")
 
 
 async def _kill(up: Rig, name: str, point: str, toll: Toll) -> None:
