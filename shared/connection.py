@@ -124,7 +124,17 @@ class _PackedConnection(_Packed, Connection):
 
 
 class _PackedSSLConnection(_Packed, SSLConnection):
-    pass
+    """Through TLS, which says good-bye and waits for an answer; after an error nobody waits, so it ends at once.
+
+    redis-py forgets such a connection, and its socket stays open until the server answers.
+    """
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """As in redis-py; `nowait` ends the connection without a word."""
+        writer = self._writer
+        await super().disconnect(nowait=nowait)
+        if nowait and writer is not None:
+            writer.transport.abort()
 
 
 class _PackedUnixConnection(_Packed, UnixDomainSocketConnection):

@@ -1,5 +1,9 @@
 """TLS and passwords towards sentinels and clusters, spelled as docs/operations.md says."""
 
+import asyncio
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +86,36 @@ async def test_a_cluster_through_tls(cluster: ClusterGroup, pair: Path) -> None:
     with pytest.raises((AuthenticationError, RedisError), match=r"WRONGPASS|invalid username-password"):
         await wrong.ping()
     await wrong.aclose()
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_a_refused_connection_ends_at_once(pair: Path) -> None:
+    """Nobody waits for the good-bye of a server that said no, so its socket is not kept for one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair / "certificate.pem", pair / "key.pem")
+    done = threading.Event()
+
+    def refuse_and_hang(listener: socket.socket) -> None:
+        line, _ = listener.accept()
+        with context.wrap_socket(line, server_side=True) as through:
+            through.recv(1024)
+            through.sendall(b"-WRONGPASS no\r\n")
+            done.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=refuse_and_hang, args=(listener,))
+        server.start()
+        before = open_files()
+        port = listener.getsockname()[1]
+        redis = connect(with_user(f"rediss://127.0.0.1:{port}", pair))
+        with pytest.raises(AuthenticationError):
+            await redis.ping()
+        await redis.aclose()
+        await asyncio.sleep(0)  # the loop closes what was given up
+        mine = open_files() - before - 1  # the server's own end is still open
+        done.set()
+        server.join()
+    assert mine == 0
