@@ -18,6 +18,8 @@ from shared.deliveries import Delivery, public_id
 from shared.orders import IN_FLIGHT, UNCAPPED, Order, Peek, Want
 
 TARGETS_PER_CALL: Final = 64
+DIGESTS_PER_PEEK: Final = 16
+"""Targets with digests in one look: each may have a page of what is bound beside one of what is free."""
 PEEKED: Final = ("queue", "inflight", "target", "burst", "repeats", "digests")
 CLAIMED: Final = ("queue", "inflight", "target", "burst", "repeats")
 RECORDED: Final = ("queue", "inflight", "target", "pending", "done", "dead", "repeats", "digests")
@@ -84,20 +86,26 @@ async def claim_members(
 async def seal(store: Store, worker: str, members: Sequence[Delivery], *, now: int | None = None) -> bool:
     """Says that a digest of all these members is about to be sent, so that it is repeated with them alone.
 
-    False when it must not be sent: another worker has its members.
+    False when it must not be sent: another worker has members of it.
     """
     first = members[0]
     shard = store.shard_of(first.target)
-    names = [
-        keys.delivery(shard, first.target, first.number),
-        keys.of_target(shard, "digests", first.target),
-    ]
+    sets = [keys.of_target(shard, name, first.target) for name in ("digests", "repeats", "inflight")]
+    names = [keys.delivery(shard, first.target, first.number), *sets]
     arguments = ["" if now is None else now, worker, first.epoch, first.digest, len(members)]
     return bool(await scripts.run(store.redis, "delivery_seal", names, arguments))
 
 
 async def peek(store: Store, wants: Sequence[Want], *, now: int | None = None) -> list[Peek]:
     """What is due for each target; changes nothing."""
+    found: list[Peek] = []
+    step = DIGESTS_PER_PEEK if wants[0].digest else len(wants)
+    for start in range(0, len(wants), step):
+        found += await _peek(store, wants[start : start + step], now)
+    return found
+
+
+async def _peek(store: Store, wants: Sequence[Want], now: int | None) -> list[Peek]:
     shard = store.shard_of(wants[0].target)
     names: list[str] = []
     arguments: list[scripts.RunArgument] = ["" if now is None else now, IN_FLIGHT]
@@ -105,10 +113,10 @@ async def peek(store: Store, wants: Sequence[Want], *, now: int | None = None) -
         names += [keys.of_target(shard, name, want.target) for name in PEEKED]
         arguments += (orders.CLAIMS_PER_CALL if want.digest else want.limit, "1" if want.digest else "")
     at, *rows = await scripts.run(store.redis, "delivery_peek", names, arguments)
-    return [_peek(int(at), row) for row in rows]
+    return [_seen(int(at), row) for row in rows]
 
 
-def _peek(now: int, row: list[Any]) -> Peek:
+def _seen(now: int, row: list[Any]) -> Peek:
     times = tuple(int(t) for t in row[3].split(",")) if row[3] else ()
     counters = Burst(row[2], times, int(row[4] or 0), int(row[5] or 0))
     return Peek(now, int(row[0]), int(row[1]), counters, row[6], row[7])

@@ -78,7 +78,9 @@ def order(want: Want, seen: Peek) -> Order:
         if bound == ALONE:
             step = burst.repeat(seen.burst, len(numbers[:places]), seen.now)
             return Order(want, numbers[:places], step=step, mark=ALONE)
-        return Order(want, numbers, UNCAPPED, 0, burst.repeat(seen.burst, 1, seen.now), bound, bound)
+        return Order(
+            want, numbers[:CLAIMS_PER_CALL], UNCAPPED, 0, burst.repeat(seen.burst, 1, seen.now), bound, bound
+        )
     free = [number for number, mark in zip(seen.numbers, marks, strict=True) if mark == FREE]
     if WAITING in marks and not free:
         return Order(want, [], look_again=seen.now + WAIT_MS)

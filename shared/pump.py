@@ -210,7 +210,7 @@ class Pump:
             outcome = await self._attempt(message)
             seconds = time.monotonic() - began
             self._cap.judge(target, well=outcome.ok, seconds=seconds)
-            await self._record(target, message, outcome, seconds)
+            await self._record(target, message, outcome, seconds, bound)
         except asyncio.CancelledError:
             await self._give_back(target, message, unheard)
             raise
@@ -250,11 +250,13 @@ class Pump:
             return Outcome(error=f"internal error: {type(error).__name__}")
 
     async def _record(
-        self, target: str, message: Sequence[Delivery], outcome: Outcome, seconds: float
+        self, target: str, message: Sequence[Delivery], outcome: Outcome, seconds: float, bound: bool
     ) -> None:
         jitter = random.uniform(1 - retry.JITTER, 1 + retry.JITTER)  # noqa: S311 - spreads load
         by_attempt = {d.attempt: retry.decide(d.attempt + 1, outcome, jitter) for d in message}
-        decisions = [by_attempt[delivery.attempt] for delivery in message]
+        # What is bound together goes on together: the newest member's turns must not use up the others' attempts.
+        fewest = min(by_attempt)
+        decisions = [by_attempt[fewest if bound else delivery.attempt] for delivery in message]
         at = round(time.time() * 1000)
         results = [
             Result(

@@ -21,9 +21,9 @@ for t = 1, T do
   local won = ARGV[a + 4] == '-' or (redis.call('HGET', burst, 'version') or '') == ARGV[a + 4]
   local free = won and places(inflight, hash, tonumber(ARGV[a + 1])) or 0
   local taken, held = {}, {}
-  local due = count > 0 and free > 0 and redis.call('ZMSCORE', queue, unpack(ARGV, base + d + 1, base + d + count)) or {}
+  local due = count > 0 and (free > 0 or digest ~= '0') and redis.call('ZMSCORE', queue, unpack(ARGV, base + d + 1, base + d + count)) or {}
   for i = d + 1, d + #due do
-    local got, n = free > 0 and claim(KEYS[2 + 5 * T + i], due[i - d], message, digest), ARGV[base + i]
+    local got, n = claim(KEYS[2 + 5 * T + i], due[i - d], message, digest, free), ARGV[base + i]
     if got then taken[#taken + 1] = n end
     if got and got[1] then
       free = free - 1

@@ -466,3 +466,34 @@ async def test_a_digest_of_which_others_have_the_members_is_not_sent(store, serv
         await wait_until(lambda: len(sender.ids) == 60, "all were told", timeout=16)
     assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 55]
     assert len({members[0].digest for members in asked}) == 2
+
+
+async def test_what_is_bound_together_goes_on_together(store, server):
+    """A repeated digest fails as its newest member does: an older one is no dead letter for the other's turns."""
+    await deliveries.create(store, [new(i, "channel:1") for i in range(8)])
+    now = await _now(store)
+    (singles,) = await claims.claim(store, "gone", [Want("channel:1", digest=True)], now=now)
+    (digest,) = await claims.claim(store, "gone", [Want("channel:1", digest=True)], now=now + 2_000)
+    assert (len(singles.deliveries), len(digest.deliveries)) == (5, 3)
+    assert await claims.seal(store, "gone", digest.deliveries, now=now + 2_000)
+    await store.redis.hset(
+        keys.delivery(0, "channel:1", digest.deliveries[0].number), "attempt", retry.ATTEMPTS - 1
+    )
+    await workers.reclaim(store, 0, "channel", now=now + 10_000)
+    reports = []
+
+    async def observer(report):
+        reports.append(report)
+
+    sender = Sends({"channel:1": retry.Outcome(500)})
+    async with working(store, server.url, sender, "channel", digest=True, observer=observer):
+        await wait_until(
+            lambda: any(len(r.deliveries) == 3 for r in reports), "the digest failed", timeout=14
+        )
+    (failed,) = (report for report in reports if len(report.deliveries) == 3)
+    assert {(fate.state, fate.delay_ms < 10_000) for fate in failed.decisions} == {("retry", True)}
+
+
+async def _now(store):
+    seconds, micros = await store.redis.time()
+    return seconds * 1000 + micros // 1000

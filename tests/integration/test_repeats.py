@@ -243,6 +243,79 @@ async def test_a_deleted_channel_leaves_no_digest(store: Store) -> None:
     assert not await store.redis.exists(*left)
 
 
+async def test_a_digest_is_repeated_after_days(store: Store) -> None:
+    """Whatever Redis has forgotten of it meanwhile: its members know."""
+    digest = await storm(store)
+    assert await claims.seal(store, "w1", digest, now=T + 2_000)
+    await vanish(store, T + 7_000)
+    await store.redis.delete(keys.of_target(0, "digests", CHANNEL))
+    late = T + 3 * 86_400_000
+    again = await whole(store, "w2", late)
+    assert numbers(again) == numbers(digest)
+    assert await claims.seal(store, "w2", again, now=late)
+    left = keys.of_target(0, "digests", CHANNEL)
+    assert await store.redis.hgetall(left) == {str(T + 2_000): str(len(digest))}
+    assert await store.redis.pttl(left) > 86_000_000
+    await settle(store, again, "w2", late)
+    assert not await store.redis.exists(left)
+
+
+async def test_a_digest_whose_number_is_gone_is_still_one(store: Store) -> None:
+    """Some of it is taken back a day later than the rest."""
+    digest = await storm(store)
+    assert await claims.seal(store, "w1", digest, now=T + 2_000)
+    for part in (digest[:-10], digest[-10:]):
+        lost = [Result(one, "w1", "reclaim", unheard=True) for one in part]
+        await claims.record(store, lost, now=T + 90_000_000)
+        await store.redis.delete(keys.of_target(0, "digests", CHANNEL))
+    assert numbers(await whole(store, "w2", T + 90_000_000)) == numbers(digest)
+
+
+async def test_a_part_of_a_digest_is_not_sealed_again(store: Store) -> None:
+    """Its worker got no more of it: the channel was held meanwhile, or another has the rest."""
+    digest = await storm(store)
+    assert await claims.seal(store, "w1", digest, now=T + 2_000)
+    await vanish(store, T + 7_000)
+    first = await take(store, "w2", T + 7_000)
+    assert not await claims.seal(store, "w2", first.deliveries, now=T + 7_000)
+    rest = await claims.claim_members(store, "w3", CHANNEL, first.digest, bound=True, now=T + 7_000)
+    more = await claims.claim_members(store, "w2", CHANNEL, first.digest, bound=True, now=T + 7_000)
+    assert len(first.deliveries) + len(rest) + len(more) == len(digest)
+    assert not await claims.seal(store, "w2", [*first.deliveries, *more], now=T + 7_000)
+
+
+async def test_a_lost_answer_is_given_again_when_no_place_is_free(store: Store) -> None:
+    """The channel was held between the call and its repetition."""
+    await make(store, STORM)
+    await settle(store, (await take(store, "w0", T)).deliveries, "w0", T)
+    claimed = await take(store, "w1", T + 2_000)
+    (before,) = await claims.peek(store, [Want(CHANNEL, digest=True)], now=T + 2_000)
+    first = await claims.claim_members(store, "w1", CHANNEL, claimed.digest, now=T + 2_000)
+    await store.redis.hset(keys.of_target(0, "target", CHANNEL), "hold", T + 60_000)
+
+    async def as_before(*_args, **_more):
+        return [before]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "peek", as_before)
+        again = await claims.claim_members(store, "w1", CHANNEL, claimed.digest, now=T + 2_000)
+    assert [(one.number, one.epoch) for one in again] == [(one.number, one.epoch) for one in first]
+
+
+async def test_a_call_of_many_channels_with_much_bound_stays_short(store: Store) -> None:
+    """A look at 64 of them, each with a digest to be repeated, holds the server for some milliseconds in all."""
+    names = [f"channel:{number}" for number in range(64)]
+    for name in names:
+        await make(store, 100, target=name)
+        queued = await store.redis.zrange(keys.of_target(0, "queue", name), 0, -1)
+        await store.redis.zadd(keys.of_target(0, "repeats", name), dict.fromkeys(queued, T - 1_000))
+    await store.redis.config_resetstat()
+    seen = await claims.peek(store, [Want(name, digest=True) for name in names], now=T)
+    assert [len(one.numbers) for one in seen] == [CLAIMS_PER_CALL] * 64
+    calls = (await store.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert calls == len(names) // claims.DIGESTS_PER_PEEK
+
+
 async def test_an_old_digest_is_not_sealed(store: Store) -> None:
     """Whoever slept for an hour has lost it."""
     digest = await storm(store)

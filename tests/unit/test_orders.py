@@ -44,7 +44,7 @@ def test_a_digest_goes_again_as_one_message() -> None:
 
 
 def test_a_digest_that_is_not_whole_holds_back_nothing_else() -> None:
-    """Its members wait; what is free is told."""
+    """Its members wait; what is free and in sight is told."""
     found = order(WANT, seen([WAITING, FREE, WAITING, FREE]))
     assert (found.numbers, found.mark) == (["1", "3"], FREE)
 

@@ -1,10 +1,11 @@
--- bind(k, key, n, digest): a channel's message that may have been sent is sent again only as it was, alone or with the same
--- digest, until it ends. A digest that was not sealed was not sent: its members are free, and it is marked as given up for
--- a worker that wakes.
+-- bind(k, key, n, digest): a channel's message that may have been sent is sent again only as it was, alone or with the
+-- same digest, until it ends. A digest that was not sealed was not sent: its members are free, and it is marked as given
+-- up for a worker that wakes. One with bound members was sealed, though its number is a day old and gone.
 local function bind(k, key, n, digest)
   if not k.grouped then return end
   if digest then
     local left = tonumber(redis.call('HGET', k.digests, digest) or 0)
+    if left == 0 and redis.call('ZCOUNT', k.repeats, digest, digest) > 0 then left = 1 end
     if left == 0 then
       redis.call('HSET', k.digests, digest, -1)
       redis.call('PEXPIRE', k.digests, 86400000)
@@ -27,9 +28,11 @@ local function keep(k, key, n, was, unheard)
   else leave(k, was) end
 end
 
--- lessen(k): what `leave` noted; a digest that was not sealed has no number.
+-- lessen(k): what `leave` noted, of digests that were sealed.
 local function lessen(k)
   for digest, count in pairs(k.fewer) do
-    if redis.call('HINCRBY', k.digests, digest, -count) <= 0 then redis.call('HDEL', k.digests, digest) end
+    local left = tonumber(redis.call('HGET', k.digests, digest) or 0)
+    if left > count then redis.call('HINCRBY', k.digests, digest, -count)
+    elseif left > 0 then redis.call('HDEL', k.digests, digest) end
   end
 end

@@ -18,13 +18,15 @@ local function with_bound(numbers, queue, repeats, most)
   return found
 end
 
--- marks(numbers, inflight, repeats, digests): the message that each number belongs to, and how many belong to none.
+-- marks(numbers, inflight, repeats, digests): the message that each number belongs to, and how many belong to none. What
+-- is alone stands first, then the oldest digest: of those behind the first that can go nobody asks whether they could.
 local function marks(numbers, inflight, repeats, digests)
-  local found, free, seen = {}, 0, {}
+  local found, free, seen, enough = {}, 0, {}, false
   local scores = #numbers > 0 and redis.call('ZMSCORE', repeats, unpack(numbers)) or {}
   for i = 1, #numbers do
     local mark = tonumber(scores[i] or -1)
-    if mark > 0 and seen[mark] == nil then seen[mark] = whole(inflight, repeats, digests, scores[i]) end
+    if mark > 0 and seen[mark] == nil then seen[mark] = not enough and whole(inflight, repeats, digests, scores[i]) end
+    if mark == 0 or seen[mark] then enough = true end
     if mark > 0 and not seen[mark] then mark = -2 end
     if mark == -1 then free = free + 1 end
     found[i] = mark
