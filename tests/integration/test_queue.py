@@ -1,7 +1,6 @@
-"""Workers on real servers and a real arq: delivery by hint and without, isolation, crashes, outages, storms."""
+"""Workers on real servers and a real arq: delivery by hint and without, isolation, crashes, outages."""
 
 import asyncio
-import contextlib
 import tempfile
 import time
 from collections import Counter
@@ -12,52 +11,12 @@ from conftest import SERVERS
 from prometheus_client import REGISTRY
 from servers import Server
 from waiting import wait_until
+from working import Sends, new, working
 
 from shared import claims, deliveries, delivery_history, keys, orders, pump, queue, retry, scheduler, workers
 from shared.connection import Store, connect
-from shared.deliveries import NewDelivery
 from shared.errors import DeliveryError
 from shared.orders import Want
-
-
-def new(event, target="webhook:1", **more):
-    return NewDelivery(target, str(event), "a.b", "{}", 1, **more)
-
-
-class Sends:
-    """A sender that keeps what it was given; `fate` decides by target, `gate` holds targets back."""
-
-    def __init__(self, fate=None):
-        self.messages = []
-        self.started = []
-        self.fate = fate or {}
-        self.gates = {}
-
-    @property
-    def ids(self):
-        return [d.id for message in self.messages for d in message]
-
-    async def send(self, message):
-        target = message[0].target
-        self.started.append(message)
-        if target in self.gates:
-            await self.gates[target].wait()
-        self.messages.append(message)
-        fate = self.fate.get(target)
-        if isinstance(fate, Exception):
-            raise fate
-        return fate or retry.Outcome(200, "ok")
-
-
-@contextlib.asynccontextmanager
-async def working(store, url, sender, kind="webhook", **more):
-    stop = asyncio.Event()
-    task = asyncio.create_task(queue.run_worker(store, url, sender, kind=kind, stop=stop, **more))
-    try:
-        yield task
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 8)
 
 
 @pytest.fixture
@@ -298,45 +257,6 @@ async def test_a_claim_whose_answer_was_lost_is_sent(store, server, hints, monke
     assert losses
 
 
-async def test_a_storm_is_one_digest(store, server):
-    """Five at once, and two seconds later all the rest in one message, with two workers racing."""
-    one, two = Sends(), Sends()
-    async with (
-        working(store, server.url, one, "channel", digest=True),
-        working(store, server.url, two, "channel", digest=True),
-    ):
-        pool = queue.open_queue(server.url, "channel")
-        await deliveries.create(store, [new(i, "channel:1") for i in range(900)])
-        await queue.hint(pool, ["channel:1"])
-        await wait_until(lambda: len(one.ids) + len(two.ids) == 900, "all were told", timeout=6)
-        assert sorted(len(m) for m in one.messages + two.messages) == [1, 1, 1, 1, 1, 895]
-        await wait_until(lambda: _successes(store, 900), "all were recorded")
-        await pool.aclose()
-
-
-async def _successes(store, count):
-    (stats,) = await delivery_history.stats(store, ["channel:1"])
-    return stats.success_count == count and stats.pending == 0
-
-
-async def test_a_failing_digest_is_retried_with_all_its_members(store, server, monkeypatch):
-    """They share its fate; the circuit counts one message."""
-    sender = Sends({"channel:1": retry.Outcome(500)})
-    reports = []
-
-    async def observer(report):
-        reports.append(report)
-
-    async with working(store, server.url, sender, "channel", digest=True, observer=observer):
-        await deliveries.create(store, [new(i, "channel:1") for i in range(300)])
-        await wait_until(lambda: any(len(r.deliveries) == 295 for r in reports), "the digest failed")
-        digest = next(r for r in reports if len(r.deliveries) == 295)
-        assert len(set(digest.decisions)) == 1
-        assert digest.state.consecutive <= 6
-        (stats,) = await delivery_history.stats(store, ["channel:1"])
-        assert (stats.success_count, stats.pending) == (0, 300)
-
-
 @pytest.mark.parametrize("name", SERVERS)
 async def test_an_outage_ends_no_worker(name, anyio_backend):
     """Redis goes away in the middle of a send: the result is recorded when it is back, and work goes on."""
@@ -428,72 +348,3 @@ async def test_what_is_due_is_measured(store):
     await scheduler._measure(store, "webhook", "webhooks")
     assert scheduler.metrics.DUE_TARGETS.labels("webhooks")._value.get() == 2
     assert scheduler.metrics.OLDEST_UNDELIVERED.labels("webhooks")._value.get() >= 0.02
-
-
-async def test_a_worker_stopped_in_the_middle_of_a_digest_leaves_it_as_it_was(store, server, monkeypatch):
-    """What was on its way may have arrived: another worker sends it again, each message with what it had."""
-    monkeypatch.setattr(queue, "STOP_GRACE", 0.2)
-    stuck, sender = Sends(), Sends()
-    stuck.gates["channel:1"] = asyncio.Event()
-    async with working(store, server.url, stuck, "channel", digest=True):
-        await deliveries.create(store, [new(i, "channel:1") for i in range(200)])
-        await wait_until(lambda: len(stuck.started) == 6, "five singles and a digest are under way")
-    await deliveries.create(store, [new(i, "channel:1") for i in range(200, 240)])
-    async with working(store, server.url, sender, "channel", digest=True):
-        await wait_until(lambda: len(sender.ids) == 240, "another sends all", timeout=16)
-    assert _contents(stuck.started) <= _contents(sender.messages)
-    assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 40, 195]
-
-
-def _contents(messages):
-    """What each message is: its digest, and who is in it."""
-    return {(message[0].digest, tuple(d.id for d in message)) for message in messages}
-
-
-async def test_a_digest_of_which_others_have_the_members_is_not_sent(store, server, monkeypatch):
-    """Its worker slept through its lease before it was sent; the members go in another."""
-    asked = []
-    seal = claims.seal
-
-    async def taken_once(redis, worker, members):
-        asked.append(members)
-        return len(asked) > 1 and await seal(redis, worker, members)
-
-    monkeypatch.setattr(claims, "seal", taken_once)
-    sender = Sends()
-    async with working(store, server.url, sender, "channel", digest=True):
-        await deliveries.create(store, [new(i, "channel:1") for i in range(60)])
-        await wait_until(lambda: len(sender.ids) == 60, "all were told", timeout=16)
-    assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 55]
-    assert len({members[0].digest for members in asked}) == 2
-
-
-async def test_what_is_bound_together_goes_on_together(store, server):
-    """A repeated digest fails as its newest member does: an older one is no dead letter for the other's turns."""
-    await deliveries.create(store, [new(i, "channel:1") for i in range(8)])
-    now = await _now(store)
-    (singles,) = await claims.claim(store, "gone", [Want("channel:1", digest=True)], now=now)
-    (digest,) = await claims.claim(store, "gone", [Want("channel:1", digest=True)], now=now + 2_000)
-    assert (len(singles.deliveries), len(digest.deliveries)) == (5, 3)
-    assert await claims.seal(store, "gone", digest.deliveries, now=now + 2_000)
-    await store.redis.hset(
-        keys.delivery(0, "channel:1", digest.deliveries[0].number), "attempt", retry.ATTEMPTS - 1
-    )
-    await workers.reclaim(store, 0, "channel", now=now + 10_000)
-    reports = []
-
-    async def observer(report):
-        reports.append(report)
-
-    sender = Sends({"channel:1": retry.Outcome(500)})
-    async with working(store, server.url, sender, "channel", digest=True, observer=observer):
-        await wait_until(
-            lambda: any(len(r.deliveries) == 3 for r in reports), "the digest failed", timeout=14
-        )
-    (failed,) = (report for report in reports if len(report.deliveries) == 3)
-    assert {(fate.state, fate.delay_ms < 10_000) for fate in failed.decisions} == {("retry", True)}
-
-
-async def _now(store):
-    seconds, micros = await store.redis.time()
-    return seconds * 1000 + micros // 1000
