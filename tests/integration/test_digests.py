@@ -58,7 +58,7 @@ async def test_a_worker_stopped_in_the_middle_of_a_digest_leaves_it_as_it_was(st
         await wait_until(lambda: len(stuck.started) == 6, "five singles and a digest are under way")
     await deliveries.create(store, [new(i, "channel:1") for i in range(200, 240)])
     async with working(store, server.url, sender, "channel", digest=True):
-        await wait_until(lambda: len(sender.ids) == 240, "another sends all", timeout=16)
+        await wait_until(lambda: len(sender.ids) == 240, "another sends all", timeout=30)
     assert _contents(stuck.started) <= _contents(sender.messages)
     assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 40, 195]
 
@@ -81,7 +81,7 @@ async def test_a_digest_of_which_others_have_the_members_is_not_sent(store, serv
     sender = Sends()
     async with working(store, server.url, sender, "channel", digest=True):
         await deliveries.create(store, [new(i, "channel:1") for i in range(60)])
-        await wait_until(lambda: len(sender.ids) == 60, "all were told", timeout=16)
+        await wait_until(lambda: len(sender.ids) == 60, "all were told", timeout=30)
     assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 55]
     assert len({members[0].digest for members in asked}) == 2
 
@@ -106,7 +106,7 @@ async def test_what_is_bound_together_goes_on_together(store, server):
     sender = Sends({"channel:1": retry.Outcome(500)})
     async with working(store, server.url, sender, "channel", digest=True, observer=observer):
         await wait_until(
-            lambda: any(len(r.deliveries) == 3 for r in reports), "the digest failed", timeout=14
+            lambda: any(len(r.deliveries) == 3 for r in reports), "the digest failed", timeout=30
         )
     (failed,) = (report for report in reports if len(report.deliveries) == 3)
     assert {(fate.state, fate.delay_ms < 10_000) for fate in failed.decisions} == {("retry", True)}
