@@ -110,15 +110,15 @@ async def test_ten_thousand_are_listed_in_300_ms(collector: Collector) -> None:
 
 
 async def test_heartbeats_go_on_while_a_hundred_thousand_are_listed(collector: Collector) -> None:
-    """The loop is never held for longer than a page and the sorting of the ids take; others may be busy: CPU time."""
+    """The loop is never held for longer than a page and the sorting of the ids take."""
     await fill(collector.store, 100_000)
     stalls = []
 
     async def watch() -> None:
         while True:
-            before = time.thread_time()
+            before = time.perf_counter()
             await asyncio.sleep(0.001)
-            stalls.append(time.thread_time() - before)
+            stalls.append(time.perf_counter() - before)
 
     watching = asyncio.create_task(watch())
     size = 0
