@@ -60,9 +60,9 @@ def _notes(verdict: Verdict, score: Score) -> None:
         )
     score.notes.append(
         f"Deliveries: {verdict.deliveries.acknowledged:,} due, {verdict.excused} duplicates by a fault between send "
-        f"and record, in {verdict.repeated} messages that came again; {verdict.regrouped} of them in another digest, "
-        f"after Redis forgot or the machine stood still; {verdict.dead_letters} dead letters, {verdict.unlisted} "
-        "unnamed members of large digests."
+        f"and record, {verdict.regrouped} of them in another digest after Redis forgot or the machine stood still; "
+        f"{verdict.repeated} messages came again; {verdict.dead_letters} dead letters, {verdict.unlisted} unnamed "
+        "members of large digests."
     )
     if verdict.lags:
         score.notes.append(
