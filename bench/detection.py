@@ -58,7 +58,7 @@ async def dying(store: Store, ids: list[str]) -> tuple[list[float], list[float]]
     while len(lags) < len(ids):
         await asyncio.sleep(0.1)
         entries = await store.redis.xrange(keys.events(0), min=f"({cursor}")
-        dead = [parse(0, *entry) for entry in entries if entry[1]["type"] == "monitor.dead"]
+        dead = [event for entry in entries if (event := parse(0, *entry)).type == "monitor.dead"]
         lags = [one.at - due[one.fields["monitor"]] for one in dead]
     return lags, list(due.values())
 

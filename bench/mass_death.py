@@ -53,7 +53,8 @@ async def recorded(store: Store, count: int) -> float:
     while await store.redis.zcount(keys.deadlines(0), "inf", "inf") < count:  # noqa: ASYNC110 - a server has no event
         await asyncio.sleep(0.25)
     newest = await store.redis.xrevrange(keys.events(0), count=1_000)
-    return float(next(unpacked(fields)["at"] for _, fields in newest if fields["type"] == "monitor.dead"))
+    events = [unpacked(fields) for _, fields in newest]
+    return float(next(event["at"] for event in events if event["type"] == "monitor.dead"))
 
 
 async def heartbeats(port: int, count: int) -> Load:

@@ -36,10 +36,10 @@ MONITOR_EVENTS = tuple(
 OTHER_OWN_EVENTS = ("webhook.disabled", "delivery.dead_letter", "system.blind")
 
 MONITOR_FIELDS = (
-    *("at", "gen", "monitor", "name", "slug", "tags", "channels", "timeout", "grace", "muted"),
+    *("type", "at", "gen", "monitor", "name", "slug", "tags", "channels", "timeout", "grace", "muted"),
     *("schedule", "old", "new", "seen", "reason", "incident", "since", "message"),
 )
-"""What a `monitor.*` event tells beyond its type: the values of the field `record` of its stream entry, which
+"""What a `monitor.*` event tells: the values of the field `record`, all that its stream entry has, which
 `include/transition.lua` writes with NUL in between. No name and no schedule has one; the message, which may, is last.
 """
 
@@ -132,9 +132,10 @@ def unpacked(fields: Mapping[str, str]) -> Mapping[str, str]:
     """The fields of a stream entry, what its `record` tells as fields of their own. ValueError for a broken one."""
     if "record" not in fields:
         return fields
-    rest = dict(fields)
-    values = rest.pop("record").split("\0", len(MONITOR_FIELDS) - 1)
-    found = rest | dict(zip(MONITOR_FIELDS, values, strict=True))
+    record = fields["record"]
+    if "type" in fields:  # written before the type went into the record
+        record = f"{fields['type']}\0{record}"
+    found = dict(zip(MONITOR_FIELDS, record.split("\0", len(MONITOR_FIELDS) - 1), strict=True))
     return found | {"id": f"mp.{found['monitor']}.{found.pop('gen')}"}
 
 

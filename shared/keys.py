@@ -5,13 +5,13 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 
 | key | type | TTL | owner | what |
 |---|---|---|---|---|
-| `mp:{s}:monitor:<id>` | hash | - | shared | the monitor: settings and state (`model.Monitor`) |
+| `mp:{s}:monitor:<id>` | hash | - | shared | the monitor: settings and state (`model.Monitor`; `model.completed`) |
 | `mp:{s}:pulse:<id>` | string | until the deadline | collector | the hint: its expiry event wakes the watchdog |
 | `mp:{s}:beats:<id>` | list | - | collector | the newest 100 heartbeats |
 | `mp:{s}:history:<id>` | hash | - | shared | `<day>:<status>` → ms in that status, 400 days; `i:<gen>` → an incident |
 | `mp:{s}:deadlines` | zset | - | watchdog | the ledger: every monitor by deadline in ms, `inf` when it has none |
 | `mp:{s}:events` | stream | 7 days or 1,000,000 entries | shared | every event of the shard |
-| `mp:{s}:incidents` | zset | with `history` | shared | incident ids by the time they were opened |
+| `mp:{s}:incidents` | zset | with `history` | shared | ids of incidents that are over by the time they were opened |
 | `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
 | `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
 | `mp:{s}:stepped` | string | until it is dealt with | watchdog | ms when the clock was found to have stepped back |

@@ -57,8 +57,23 @@ def _ms(fields: Mapping[str, str], name: str) -> int | None:
     return int(value) if value else None
 
 
+def completed(monitor_id: str, fields: Mapping[str, str]) -> Mapping[str, str]:
+    """A monitor's hash, or the part of it with the status, as if no death were only noted.
+
+    `perish.lua` notes a death as `<status before>/<ms>`: dead since then, one generation on, with an incident. Whatever
+    changes the record next writes that out.
+    """
+    _, noted, died = fields["status"].partition("/")
+    if not noted:
+        return fields
+    gen = int(fields.get("gen") or 0) + 1
+    died_so = {"status": "dead", "gen": str(gen), "since": died, "incident": f"{monitor_id}.{gen}"}
+    return {**fields, **died_so}
+
+
 def from_hash(monitor_id: str, fields: Mapping[str, str]) -> Monitor:
     """The monitor of its Redis hash; KeyError when the hash is no monitor's."""
+    fields = completed(monitor_id, fields)
     status: Status = fields["status"]  # type: ignore[assignment]
     return Monitor(
         id=monitor_id,

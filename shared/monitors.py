@@ -11,7 +11,7 @@ from shared import directory, keys, scripts, synthetic
 from shared.auth import hash_token
 from shared.connection import Store
 from shared.errors import NotFound
-from shared.model import Monitor, from_hash, new_monitor_id, new_token, slugify
+from shared.model import Monitor, completed, from_hash, new_monitor_id, new_token, slugify
 
 log = structlog.get_logger(__name__)
 
@@ -106,9 +106,9 @@ async def get_many(store: Store, ids: Sequence[str]) -> list[Monitor]:
 
 
 async def fields(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """The raw fields `names` (`status` first) of each monitor that exists: what searching all of them needs.
+    """The fields `names` (`status` first) of each monitor that exists, as text: what searching all of them needs.
 
-    A tenth of the time that `get_many` takes.
+    `incident` wants `gen` beside it. A tenth of the time that `get_many` takes.
     """
     by_shard: dict[int, list[str]] = {}
     for monitor_id in ids:
@@ -121,6 +121,9 @@ async def fields(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict
             flat: list[str] = await scripts.run(store.redis, "monitor_fields", key_names, names)
             for i, monitor_id in enumerate(chunk):
                 values = flat[i * len(names) : (i + 1) * len(names)]
+                if "/" in values[0]:
+                    whole = completed(monitor_id, dict(zip(names, values, strict=True)))
+                    values = [whole[name] for name in names]
                 if values[0]:
                     found[monitor_id] = values
     return found

@@ -7,9 +7,12 @@ from shared.cluster import Cluster
 from shared.connection import RedisClient, Store
 from shared.errors import ConfigError
 
-VERSION = 2
+VERSION = 3
 
-MIGRATIONS: dict[int, Callable[[Store], Awaitable[None]]] = {1: migrations.shrink_monitors}
+MIGRATIONS: dict[int, Callable[[Store], Awaitable[None]]] = {
+    1: migrations.shrink_monitors,
+    2: migrations.unlist_open_incidents,
+}
 """From each version the step to the next, run in order at start by whichever process comes first.
 
 A step bears being run twice, for the process that runs it may be killed.

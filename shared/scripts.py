@@ -31,6 +31,7 @@ PUT_OFF: Final = -2
 NEEDS_JUDGEMENT: Final = -3
 DAMAGED: Final = -4
 UNHEARD: Final = -5
+LONG_WAY: Final = -6
 
 STALE_AFTER_MS: Final = 1_000
 """A stamp older than this says that nobody listens: four missed stamps, and half of the gap that is credited."""
@@ -176,6 +177,14 @@ async def due(redis: RedisClient, shard: int, limit: int, passed_over: int = 0) 
     return Due(int(now), bool(stale), int(float(following)) if following else None, ids)
 
 
+async def perish(redis: RedisClient, shard: int, ids: Sequence[str]) -> tuple[int, list[int]]:
+    """Deaths by the short way, at half the cost; answers as `declare` does, and `LONG_WAY` for what is its matter."""
+    shard_keys = (keys.deadlines, keys.events, keys.open_incidents, keys.ingest, keys.gaps)
+    key_names = [key(shard) for key in shard_keys] + [keys.monitor(shard, one) for one in ids]
+    now, results = await run(redis, "perish", key_names, [STALE_AFTER_MS, *ids])
+    return int(now), results
+
+
 async def declare(redis: RedisClient, shard: int, verdicts: Mapping[str, str]) -> tuple[int, list[int]]:
     """Turns passed deadlines into deaths: (Redis time in ms, per monitor the lag in ms or `NOTHING_DUE`, …).
 
@@ -222,6 +231,8 @@ async def update_monitor(
         keys.deadlines(shard),
         keys.pulse(shard, monitor_id),
         keys.events(shard),
+        keys.history(shard, monitor_id),
+        keys.incidents(shard),
     ]
     flat = [part for pair in fields.items() for part in pair]
     answer = await run(store.redis, "update_monitor", key_names, [monitor_id, int(tell), *flat])

@@ -1,9 +1,10 @@
 """Reading what was: heartbeats, history and incidents in Redis."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.admin.uptime import Incident, parse_incident
+from services.admin.uptime import Incident, parse_incident, with_noted
 from shared import keys, monitors
 from shared.connection import Store
 from shared.errors import NotFound
@@ -11,8 +12,9 @@ from shared.model import Monitor
 
 DEEPEST = 100_000
 """The largest offset in the list of all incidents, which are read from each shard up to there."""
-CHUNK = 1_000
 
+NOTED = ["status", "gen", "since"]
+"""What `with_noted` asks of a monitor's record."""
 _INCIDENT_ID = re.compile(r"([0-9a-z]{1,40})\.([0-9]{1,15})")
 _STATUS = {"ok": "alive", "warning": "warning", "error": "error"}
 
@@ -58,22 +60,47 @@ def parse_heartbeat(entry: str) -> Heartbeat:
     return Heartbeat(int(at), kind, int(took) if took else None, message)
 
 
-async def history(store: Store, monitor_id: str) -> dict[str, str]:
-    """A monitor's history hash."""
-    found: dict[str, str] = await store.redis.hgetall(keys.history(store.shard_of(monitor_id), monitor_id))  # type: ignore[misc]
-    return found
+async def history(store: Store, monitor_id: str) -> Mapping[str, str]:
+    """The history hash of a monitor, whole."""
+    return (await histories(store, [monitor_id]))[0]
+
+
+async def histories(store: Store, ids: Sequence[str]) -> list[Mapping[str, str]]:
+    """The history hash of each monitor, whole."""
+    pipe = store.redis.pipeline(transaction=False)
+    for one in ids:
+        shard = store.shard_of(one)
+        pipe.hmget(keys.monitor(shard, one), NOTED)
+        pipe.hgetall(keys.history(shard, one))
+    found = await pipe.execute()
+    return [with_noted(hash_, *noted) for noted, hash_ in zip(found[::2], found[1::2], strict=True)]
 
 
 async def incident(store: Store, incident_id: str) -> tuple[Incident, Monitor]:
     """One incident and its monitor; NotFound when there is none, or its monitor was deleted."""
     named = _INCIDENT_ID.fullmatch(incident_id)
     if named:
-        key = keys.history(store.shard_of(named[1]), named[1])
-        record: str | None = await store.redis.hget(key, f"i:{named[2]}")  # type: ignore[misc]
-        found = parse_incident(incident_id, record or "")
+        (records,) = await _records(store, [incident_id])
+        found = parse_incident(incident_id, records)
         if found:
             return found, await monitors.get(store, named[1])
     raise NotFound(f"there is no incident {incident_id}")
+
+
+async def _records(store: Store, ids: Sequence[str]) -> list[str]:
+    """The record of each incident, "" where there is none."""
+    pipe = store.redis.pipeline(transaction=False)
+    for one in ids:
+        monitor_id, _, gen = one.rpartition(".")
+        shard = store.shard_of(monitor_id)
+        pipe.hmget(keys.monitor(shard, monitor_id), NOTED)
+        pipe.hmget(keys.history(shard, monitor_id), [f"i:{gen}"])
+    found = await pipe.execute() if ids else []
+    records = []
+    for one, noted, (record,) in zip(ids, found[::2], found[1::2], strict=True):
+        field = f"i:{one.rpartition('.')[2]}"
+        records.append(with_noted({field: record} if record else {}, *noted).get(field, ""))
+    return records
 
 
 async def incidents(store: Store, limit: int, offset: int, *, is_open: bool | None) -> Page:
@@ -92,37 +119,25 @@ async def _newest(
     store: Store, shard: int, wanted: int, *, is_open: bool | None
 ) -> tuple[list[tuple[float, str]], int]:
     """The newest `wanted` incident ids of a shard with their times, and how many there are in all."""
-    every, still_open = keys.incidents(shard), keys.open_incidents(shard)
-    async with store.redis.pipeline(transaction=False) as pipe:
-        pipe.zcard(every)
-        pipe.zcard(still_open)
-        count, open_count = await pipe.execute()
-    source = still_open if is_open else every
-    found: list[tuple[float, str]] = []
-    start = 0
-    while len(found) < wanted:
-        chunk = await store.redis.zrevrange(source, start, start + CHUNK - 1, withscores=True)
-        if not chunk:
-            break
-        ids = [one for one, _ in chunk]
-        scores = await store.redis.zmscore(still_open, ids) if is_open is False else [None] * len(ids)
-        found += [(at, one) for (one, at), score in zip(chunk, scores, strict=True) if score is None]
-        start += CHUNK
-    total = count if is_open is None else open_count if is_open else count - open_count
-    return found[:wanted], total
+    over, still_open = keys.incidents(shard), keys.open_incidents(shard)
+    sources = [
+        key for key, asked in ((over, is_open is not True), (still_open, is_open is not False)) if asked
+    ]
+    async with store.redis.pipeline(transaction=True) as pipe:
+        for source in sources:
+            pipe.zcard(source)
+            pipe.zrevrange(source, 0, wanted - 1, withscores=True)
+        found = await pipe.execute()
+    return [(at, one) for rows in found[1::2] for one, at in rows], sum(found[::2])
 
 
 async def _read(store: Store, ids: list[str]) -> list[tuple[Incident, Monitor]]:
-    async with store.redis.pipeline(transaction=False) as pipe:
-        for one in ids:
-            monitor_id, _, gen = one.rpartition(".")
-            pipe.hget(keys.history(store.shard_of(monitor_id), monitor_id), f"i:{gen}")
-        records = await pipe.execute()
+    records = await _records(store, ids)
     theirs = list(dict.fromkeys(one.rpartition(".")[0] for one in ids))
     by_id = {monitor.id: monitor for monitor in await monitors.get_many(store, theirs)}
     pairs = []
     for one, record in zip(ids, records, strict=True):
-        found, monitor = parse_incident(one, record or ""), by_id.get(one.rpartition(".")[0])
+        found, monitor = parse_incident(one, record), by_id.get(one.rpartition(".")[0])
         if found and monitor:
             pairs.append((found, monitor))
     return pairs

@@ -9,7 +9,6 @@ from services.admin import overview, past
 from services.admin.overview import Row
 from services.admin.status_pages import StatusPage
 from services.admin.uptime import DAY, Days, Incident, date_of, percent, split, up_and_down, with_current
-from shared import keys
 from shared.connection import Store
 
 TELEMETRY_TAG: Final = "telemetry"
@@ -129,7 +128,4 @@ def _monitor(row: Row, days: Days, incidents: list[Incident], now: int) -> Publi
 
 
 async def _histories(store: Store, ids: Sequence[str]) -> list[tuple[Days, list[Incident]]]:
-    pipe = store.redis.pipeline(transaction=False)
-    for one in ids:
-        pipe.hgetall(keys.history(store.shard_of(one), one))
-    return [split(one, found) for one, found in zip(ids, await pipe.execute(), strict=True)]
+    return [split(one, found) for one, found in zip(ids, await past.histories(store, ids), strict=True)]

@@ -57,6 +57,24 @@ def split(monitor_id: str, history: Mapping[str, str]) -> tuple[Days, list[Incid
     return days, sorted(incidents, key=lambda incident: incident.opened, reverse=True)
 
 
+def with_noted(
+    history: Mapping[str, str], status: str | None, gen: str | None, since: str | None
+) -> Mapping[str, str]:
+    """A history hash with what a death that is only noted in the monitor's status (`model.completed`) owes it.
+
+    The monitor is to be read before the history: what was written out in between is there already.
+    """
+    was, _, died = (status or "").partition("/")
+    if not died or (incident := f"i:{int(gen or 0) + 1}") in history:
+        return history
+    whole = {**history, incident: f"{died}||dead|silence"}
+    lasted = int(died) - int(since or died)
+    if lasted > 0:
+        day = f"{int(died) // DAY}:{was}"
+        whole[day] = str(int(history.get(day, 0)) + lasted)
+    return whole
+
+
 def parse_incident(incident_id: str, record: str) -> Incident | None:
     """The incident of one record `opened|closed|status|reason|died|last`; None for what is no record.
 

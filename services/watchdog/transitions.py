@@ -42,10 +42,11 @@ class Rearm:
 async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sweep") -> int:
     """Declares dead whichever of `ids` are past their deadline; returns how many were.
 
-    1. One script call per batch checks each deadline again, credits gaps, and declares the rest dead. A deadline that
-       the collectors' stamp has not reached yet is waited for: a stamp follows each deadline at once.
-    2. Monitors with a cron schedule come back for judgement: the script knows no cron.
-    3. Each of those is re-armed by compare-and-set, or declared in a second call that names the state judged.
+    1. One script call per batch checks each deadline again and declares dead what dies by the short way. A deadline
+       that the collectors' stamp has not reached yet is waited for: a stamp follows each deadline at once.
+    2. The few others take a second call, which credits gaps and declares the rest dead.
+    3. Monitors with a cron schedule come back for judgement: the script knows no cron. Each of those is re-armed by
+       compare-and-set, or declared in a third call that names the state judged.
     """
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     lanes = [_declare_batches(store, shard, batches[lane::LANES], by) for lane in range(LANES)]
@@ -73,12 +74,27 @@ async def _declare_heard(store: Store, shard: int, ids: Sequence[str]) -> tuple[
     """Redis time in ms and the script's answer for each; none for those whose stamp went stale meanwhile."""
     answers: dict[str, int] = {}
     while True:
-        now, results = await scripts.declare(store.redis, shard, dict.fromkeys(ids, ""))
-        answers |= zip(ids, results, strict=False)
-        ids = [one for one, result in zip(ids, results, strict=False) if result == scripts.UNHEARD]
+        now, found = await judged(store, shard, ids)
+        answers |= found
+        ids = [one for one, result in found.items() if result == scripts.UNHEARD]
         if not ids:
             return now, answers
         await asyncio.sleep(UNHEARD_PAUSE)
+
+
+async def judged(store: Store, shard: int, ids: Sequence[str]) -> tuple[int, dict[str, int]]:
+    """Redis time in ms and the scripts' answer for each, those that need the long way asked a second time.
+
+    What had no answer, because the stamp was stale, is left out.
+    """
+    now, results = await scripts.perish(store.redis, shard, ids)
+    found = dict(zip(ids, results, strict=False))
+    others = [one for one, result in found.items() if result == scripts.LONG_WAY]
+    if others:
+        now, results = await scripts.declare(store.redis, shard, dict.fromkeys(others, ""))
+        found = {one: result for one, result in found.items() if result != scripts.LONG_WAY}
+        found |= zip(others, results, strict=False)
+    return now, found
 
 
 def _count(found: Sequence[tuple[str, int]], by: Finder) -> int:

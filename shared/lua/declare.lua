@@ -9,12 +9,10 @@
 --@include clock
 --@include monitor
 --@include transition
---@include perish
 local heard = tonumber(redis.call('GET', KEYS[5])) or 0
 if math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
 local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
-local credited = tonumber(newest)
 
 -- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
 local function credit(m, deadline)
@@ -35,7 +33,6 @@ end
 local function judge(k, id, deadline, verdict)
   if not deadline or deadline > now then return -1 end
   if deadline > heard then return -5 end
-  if perish(k, id, credited) then return now - deadline end
   local m = read(k.monitor)
   if not m then
     redis.call('ZREM', KEYS[1], id)
@@ -57,9 +54,9 @@ local function judge(k, id, deadline, verdict)
   return now - deadline
 end
 
--- What is one command for all costs a storm a third less. The hint of a passed deadline expired with it.
-local ids, results, disarmed, opened = {}, {}, {}, {}
-local k = {events = KEYS[2], incidents = KEYS[3], open = KEYS[4], opened = opened}
+-- The hint of a passed deadline expired with it.
+local ids, results, disarmed = {}, {}, {}
+local k = {events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
 for i = 2, #ARGV, 2 do ids[i / 2] = ARGV[i] end
 if #ids == 0 then return {now, {}} end
 local deadlines = redis.call('ZMSCORE', KEYS[1], unpack(ids))
@@ -75,8 +72,4 @@ for i, id in ipairs(ids) do
   end
 end
 if #disarmed > 0 then redis.call('ZADD', KEYS[1], unpack(disarmed)) end
-if #opened > 0 then
-  redis.call('ZADD', KEYS[3], unpack(opened))
-  redis.call('ZADD', KEYS[4], unpack(opened))
-end
 return {now, results}

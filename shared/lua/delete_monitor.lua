@@ -17,5 +17,6 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
     redis.call('ZREM', KEYS[7], ARGV[1] .. '.' .. gen)
   end
 end
+if m.incident ~= '' then redis.call('ZREM', KEYS[7], m.incident) end
 redis.call('DEL', KEYS[1], KEYS[3], KEYS[5], KEYS[8])
 return 1

@@ -12,8 +12,9 @@ local function rewind(key, pulse, id)
   local ahead = {}
   for _, field in ipairs({'since', 'seen', 'base', 'started'}) do
     if (tonumber(m[field]) or 0) > now then
-      ahead[#ahead + 1] = field
-      ahead[#ahead + 1] = string.format('%d', now)
+      local noted = field == 'since' and m.was ~= ''
+      ahead[#ahead + 1] = noted and 'status' or field
+      ahead[#ahead + 1] = (noted and m.was .. '/' or '') .. string.format('%d', now)
     end
   end
   if #ahead > 0 then redis.call('HSET', key, unpack(ahead)) end

@@ -1,5 +1,5 @@
 -- Changes settings of a monitor and moves its deadline accordingly; an empty value clears the field.
--- KEYS  1 monitor, 2 deadlines, 3 pulse, 4 events
+-- KEYS  1 monitor, 2 deadlines, 3 pulse, 4 events, 5 history, 6 incidents
 -- ARGV  1 monitor id, 2 emit the event (1 or 0), then field, value, …
 -- Returns 1, or 0 when there is no such monitor
 -- Emits monitor.updated; nothing when every field is so already, as after the same call whose answer was lost
@@ -8,6 +8,7 @@
 --@include transition
 local before = read(KEYS[1])
 if not before then return 0 end
+settle({monitor = KEYS[1], history = KEYS[5], incidents = KEYS[6]}, before)
 local changed = false
 for i = 3, #ARGV, 2 do
   if (redis.call('HGET', KEYS[1], ARGV[i]) or '') ~= ARGV[i + 1] then changed = true end

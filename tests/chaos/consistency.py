@@ -13,6 +13,7 @@ from shared import keys
 from shared.cluster import primaries
 from shared.connection import Store
 from shared.events import unpacked
+from shared.model import completed
 
 BAD = ("error", "dead")
 SILENT = ("new", "paused", "dead")
@@ -77,6 +78,7 @@ async def _monitors(store: Store, shard: int, chains: Mapping[str, Chain]) -> li
     incidents = set()
     for index, (monitor_id, deadline) in enumerate(deadlines.items()):
         fields, history = rows[2 * index], rows[2 * index + 1]
+        fields = completed(monitor_id, fields) if "status" in fields else fields
         wrong = check_monitor(fields, history, deadline, chains.get(monitor_id, {}))
         if incident := fields.get("incident", ""):
             incidents.add(incident)

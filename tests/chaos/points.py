@@ -11,8 +11,9 @@ time that it passes that point. A point is `before:` or `after:` and one of
 | `hint` | `shared.queue.hint`: telling arq |
 | a script's name | `shared.scripts.call` of that script |
 
-A script is `beat`, `declare`, `emit`, `stamp`, `delivery_create`, `delivery_claim`, `delivery_seal`, `delivery_record`,
-`stream_ack` …, so `after:stream_ack` is right after the XACK and `after:delivery_claim` before the send.
+A script is `beat`, `perish`, `declare`, `emit`, `stamp`, `delivery_create`, `delivery_claim`, `delivery_seal`,
+`delivery_record`, `stream_ack` …, so `after:stream_ack` is right after the XACK and `after:delivery_claim` before the
+send.
 """
 
 import functools
@@ -25,7 +26,7 @@ VARIABLE: Final = "CHAOS_POINT"
 
 POINTS: Final[dict[str, tuple[str, ...]]] = {
     "collector": ("before:beat", "after:beat", "before:emit", "after:emit", "after:stamp"),
-    "watchdog": ("before:declare", "after:declare", "after:due"),
+    "watchdog": ("before:perish", "after:perish", "before:declare", "after:declare", "after:due"),
     "notifier": (
         *("after:read", "before:delivery_create", "after:delivery_create", "before:stream_ack"),
         *("after:stream_ack", "after:delivery_claim", "before:send", "after:send", "after:delivery_record"),

@@ -323,7 +323,8 @@ async def test_mute_holds_until_a_time_and_null_ends_it(api: httpx.AsyncClient, 
     muted = (await api.post(url, json={"until": "2030-01-01T03:00:00+03:00"})).json()
     assert muted["muted_until"] == "2030-01-01T00:00:00Z"
     _, last = (await store.redis.xrange(keys.events(0)))[-1]
-    assert (last["type"], unpacked(last)["muted"]) == ("monitor.updated", "1893456000000")
+    told = unpacked(last)
+    assert (told["type"], told["muted"]) == ("monitor.updated", "1893456000000")
     assert (await api.post(url, json={"seconds": 60})).json()["muted_until"] < muted["muted_until"]
     for unmuting in ({"until": None}, {"seconds": None}):
         assert (await api.post(url, json=unmuting)).json()["muted_until"] is None

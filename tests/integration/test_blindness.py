@@ -9,6 +9,7 @@ from waiting import under_way, wait_until
 from watching import beaten, now_ms
 
 from services.collector import listening
+from services.watchdog import transitions
 from shared import keys, monitors, scripts
 from shared.connection import Store
 from shared.settings import load
@@ -26,8 +27,8 @@ async def due_with_gaps(store: Store, gaps: Mapping[int, int]) -> tuple[str, int
     await store.redis.zadd(keys.deadlines(0), {monitor_id: now + BASE + 40_000})
     for start, end in gaps.items():
         await store.redis.zadd(keys.gaps(0), {f"{now + start}-{now + end}": now + end})
-    _, results = await scripts.declare(store.redis, 0, {monitor_id: ""})
-    return monitor_id, now, results
+    _, results = await transitions.judged(store, 0, [monitor_id])
+    return monitor_id, now, list(results.values())
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ async def test_nothing_is_declared_before_a_gap_could_be_credited(store: Store) 
     await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
     await store.redis.set(keys.ingest(0), await now_ms(store) - scripts.GAP_MS)
     assert (await scripts.due(store.redis, 0, 10)).stale
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1] == []
     assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1] == []
 
 

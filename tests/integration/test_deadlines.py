@@ -1,17 +1,20 @@
 """Where a deadline stands after whatever may move it, and who may move it while others judge."""
 
 import json
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import wait_until
 from watching import beaten, deaths, listening, now_ms, running
 
+from services.admin import past
 from services.watchdog import sweep
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
 from shared.events import unpacked
+from shared.model import Monitor, completed
 
 
 async def beat(store: Store, monitor_id: str, kind: scripts.Kind = "ok") -> None:
@@ -69,16 +72,20 @@ async def test_a_beat_on_a_dead_cron_monitor_puts_it_back_on_watch(store: Store,
 
 
 async def left_by(store: Store, monitor_id: str) -> list[str]:
-    """All that Redis says of a monitor and its newest event, its id and token written as ID and *."""
-    record = await store.redis.hgetall(keys.monitor(0, monitor_id))  # type: ignore[misc]
+    """All that Redis says of a monitor and its newest event, its id, token and death written as ID, * and DIED."""
+    record = completed(monitor_id, await store.redis.hgetall(keys.monitor(0, monitor_id)))  # type: ignore[misc]
+    died = int(record["since"])
     event = next(
         fields
         for _, packed in await store.redis.xrevrange(keys.events(0))
         if (fields := unpacked(packed))["monitor"] == monitor_id
     )
     found = [
-        {**record, "token": "*", "card": ""},
-        await store.redis.hgetall(keys.history(0, monitor_id)),  # type: ignore[misc]
+        {**record, "token": "*"},
+        {
+            field: ms if field.startswith("i:") else str(died - int(ms))
+            for field, ms in (await past.history(store, monitor_id)).items()
+        },
         dict(event),
         await store.redis.zscore(keys.deadlines(0), monitor_id),
         [
@@ -86,7 +93,9 @@ async def left_by(store: Store, monitor_id: str) -> list[str]:
             for key in (keys.incidents(0), keys.open_incidents(0))
         ],
     ]
-    return [json.dumps(one, sort_keys=True).replace(monitor_id, "ID") for one in found]
+    return [
+        json.dumps(one, sort_keys=True).replace(monitor_id, "ID").replace(str(died), "DIED") for one in found
+    ]
 
 
 @pytest.mark.parametrize("settings", [{}, {"slug": "w", "tags": ["a", "b"], "channels": "1", "grace": 5}])
@@ -94,7 +103,7 @@ async def left_by(store: Store, monitor_id: str) -> list[str]:
 async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
     store: Store, kind: scripts.Kind, settings: dict[str, object]
 ) -> None:
-    """Nearly every death takes the short one; without its card a monitor takes the other."""
+    """Nearly every death takes the short one."""
     ids = []
     for number in range(2):
         own = {"slug": f"{settings['slug']}{number}"} if "slug" in settings else {}
@@ -105,13 +114,109 @@ async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
     for monitor_id in ids:
         await store.redis.hset(keys.monitor(0, monitor_id), mapping=times)  # type: ignore[misc]
         await store.redis.delete(keys.history(0, monitor_id))
-    assert await store.redis.hdel(keys.monitor(0, ids[1]), "card") == 1  # type: ignore[misc]
     await scripts.stamp(store.redis, 0, 10_000)
     await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, now - 1))
-    _, lags = await scripts.declare(store.redis, 0, dict.fromkeys(ids, ""))
-    assert all(lag >= 0 for lag in lags)
+    (one,), (other,) = (
+        (await scripts.perish(store.redis, 0, ids[:1]))[1],
+        (await scripts.declare(store.redis, 0, {ids[1]: ""}))[1],
+    )
+    assert min(one, other) >= 0
     short, long = [await left_by(store, monitor_id) for monitor_id in ids]
-    assert short == [one.replace('"w1"', '"w0"') for one in long]
+    assert short == [one.replace('"w1', '"w0') for one in long]
+
+
+@pytest.mark.parametrize("kind", ["ok", "error"])
+async def test_what_a_death_owes_is_written_when_it_ends(store: Store, kind: scripts.Kind) -> None:
+    """A death by the short way is only noted in the status; nobody who reads sees a difference."""
+    monitor_id = await beaten(store, timeout=60_000)
+    await beat(store, monitor_id, "ok")
+    alive_since = await now_ms(store) - 40
+    await store.redis.hset(keys.monitor(0, monitor_id), "since", alive_since)  # type: ignore[misc]
+    await scripts.stamp(store.redis, 0, 10_000)
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: alive_since + 30})
+    await scripts.perish(store.redis, 0, [monitor_id])
+    written = await store.redis.hgetall(keys.history(0, monitor_id))  # type: ignore[misc]
+    read = await past.history(store, monitor_id)
+    (page,) = (await past.incidents(store, 10, 0, is_open=True)).items
+    assert written.keys() != read.keys()
+    await beat(store, monitor_id, kind)
+    after = await store.redis.hgetall(keys.history(0, monitor_id))  # type: ignore[misc]
+    noted = await store.redis.hget(keys.monitor(0, monitor_id), "status")  # type: ignore[misc]
+    assert noted == ("alive" if kind == "ok" else "error")
+    assert after == await past.history(store, monitor_id)
+    alive = next(day for day in read if day.endswith(":alive"))
+    assert after[alive] == read[alive]
+    found, _ = await past.incident(store, page[0].id)
+    assert (found.opened, found.status, found.reason) == (page[0].opened, "dead", "silence")
+    assert (found.closed is None) == (kind == "error")
+
+
+async def noted_dead(store: Store, **settings: Any) -> Monitor:
+    """A monitor that died by the short way, so that its record says so by a note alone."""
+    monitor_id = await beaten(store, timeout=60_000, **settings)
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    await scripts.stamp(store.redis, 0, 10_000)
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1][0] > 0
+    assert "/" in str(await store.redis.hget(keys.monitor(0, monitor_id), "status"))  # type: ignore[misc]
+    return await monitors.get(store, monitor_id)
+
+
+async def test_every_way_to_read_a_noted_death_finds_it_whole(store: Store) -> None:
+    """One by one, in lists, and by the few fields that searches read."""
+    dead = await noted_dead(store)
+    assert (dead.status, dead.gen, dead.incident) == ("dead", 3, f"{dead.id}.3")
+    assert await monitors.get_many(store, [dead.id]) == [dead]
+    assert await monitors.fields(store, [dead.id], ("status", "since", "name")) == {
+        dead.id: ["dead", str(dead.since), dead.name]
+    }
+
+
+async def test_an_edit_of_a_noted_death_keeps_its_incident(store: Store) -> None:
+    """The note is written out before anything else of the record changes."""
+    dead = await noted_dead(store)
+    before = await past.history(store, dead.id)
+    after = await monitors.update(store, dead, {"name": "other"})
+    assert (after.status, after.gen, after.since, after.incident) == ("dead", 4, dead.since, dead.incident)
+    assert await store.redis.hgetall(keys.history(0, dead.id)) == before  # type: ignore[misc]
+    assert await past.history(store, dead.id) == before
+
+
+@pytest.mark.parametrize("action", ["pause", "delete"])
+async def test_a_noted_death_that_is_ended_by_hand_is_no_open_incident(store: Store, action: str) -> None:
+    """A pause closes it, with its record; deletion forgets it."""
+    dead = await noted_dead(store)
+    if action == "pause":
+        await scripts.pause_monitor(store, dead.id, "pause")
+        found, _ = await past.incident(store, dead.incident or "")
+        assert (found.opened, found.closed is None) == (dead.since, False)
+    else:
+        await monitors.delete(store, dead)
+        assert await store.redis.zcard(keys.incidents(0)) == 0
+    assert await store.redis.zcard(keys.open_incidents(0)) == 0
+
+
+async def test_a_noted_death_of_a_clock_that_stepped_back_is_brought_to_the_present(store: Store) -> None:
+    """Its time is part of the note."""
+    dead = await noted_dead(store)
+    ahead = await now_ms(store) + 3_600_000
+    await store.redis.hset(keys.monitor(0, dead.id), "status", f"alive/{ahead}")  # type: ignore[misc]
+    await scripts.rewind(store.redis, 0, [dead.id])
+    assert dead.since <= (await monitors.get(store, dead.id)).since <= await now_ms(store)
+
+
+async def test_a_long_life_of_short_deaths_keeps_a_hundred_incidents(store: Store) -> None:
+    """Each is written out when it ends, which is when the oldest go."""
+    monitor_id = await beaten(store, timeout=60_000)
+    filler = {f"{day}:alive": 1 for day in range(2_400)}
+    await store.redis.hset(keys.history(0, monitor_id), mapping=filler)  # type: ignore[misc]
+    await scripts.stamp(store.redis, 0, 10_000)
+    for _ in range(120):
+        await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+        assert (await scripts.perish(store.redis, 0, [monitor_id]))[1][0] >= 0
+        await beat(store, monitor_id)
+    left = await store.redis.hkeys(keys.history(0, monitor_id))  # type: ignore[misc]
+    assert 100 <= sum(field.startswith("i:") for field in left) <= 120
+    assert sum(field.endswith(":alive") for field in left) < 420
 
 
 @pytest.mark.parametrize("field", ["since", "seen", "gen"])
@@ -121,8 +226,8 @@ async def test_a_monitor_that_lacks_a_number_dies_all_the_same(store: Store, fie
     await store.redis.hset(keys.monitor(0, monitor_id), field, "soon")  # type: ignore[misc]
     await scripts.stamp(store.redis, 0, 10_000)
     await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
-    _, lags = await scripts.declare(store.redis, 0, {monitor_id: ""})
-    assert lags[0] > 0
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1] == [scripts.LONG_WAY]
+    assert await declare(store, 0, [monitor_id]) == 1
     assert await store.redis.hget(keys.monitor(0, monitor_id), "status") == "dead"  # type: ignore[misc]
 
 
@@ -136,7 +241,7 @@ async def test_a_death_tells_what_was_edited_last(store: Store) -> None:
         await beat(store, monitor_id)
     await scripts.stamp(store.redis, 0, 10_000)
     await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
-    await scripts.declare(store.redis, 0, {monitor_id: ""})
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1][0] > 0
     _, newest = (await store.redis.xrevrange(keys.events(0), count=1))[0]
     told = unpacked(newest)
     assert (told["type"], told["tags"], told["timeout"]) == ("monitor.dead", '["new"]', "70000")
@@ -150,7 +255,7 @@ async def test_no_card_makes_a_record_large(store: Store) -> None:
     assert await store.redis.object("encoding", keys.monitor(0, monitor_id)) == "listpack"
     await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
     await scripts.stamp(store.redis, 0, 10_000)
-    assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1][0] > 0
+    assert await declare(store, 0, [monitor_id]) == 1
 
 
 async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) -> None:
@@ -159,7 +264,7 @@ async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) ->
     await beat(store, monitor_id, "error")
     async with listening(store), running(store):
         await wait_until(lambda: deaths(store), "the death")
-    assert await store.redis.zcard(keys.incidents(0)) == 1
+    assert await store.redis.zcard(keys.open_incidents(0)) == 1
     entries = [unpacked(fields) for _, fields in await store.redis.xrange(keys.events(0))]
     incidents = {
         fields["incident"] for fields in entries if fields["type"] in ("monitor.error", "monitor.dead")

@@ -78,3 +78,16 @@ async def test_data_of_version_1_are_migrated(store: Store):
         assert not await store.redis.exists(old_key)
         stored = await store.redis.hgetall(keys.monitor(0, made.id))
         assert not {"created", "incident"} & set(stored)
+
+
+async def test_data_of_version_2_list_an_open_incident_once(store: Store):
+    """It stood among all incidents and among the open ones; one that is over stays where it is."""
+    made, _ = await monitors.create(store, NewMonitor("old"))
+    still, over = f"{made.id}.5", f"{made.id}.3"
+    await store.redis.zadd(keys.incidents(0), {over: 3, still: 5})
+    await store.redis.zadd(keys.open_incidents(0), {still: 5})
+    for _ in range(2):
+        await store.redis.hset(keys.SCHEMA, mapping={"version": "2", "shards": "1"})
+        await schema.open_store(store.redis, 1)
+        assert await store.redis.zrange(keys.incidents(0), 0, -1) == [over]
+        assert await store.redis.zrange(keys.open_incidents(0), 0, -1) == [still]

@@ -31,7 +31,7 @@ def twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 async def types(store: Store) -> Counter[str]:
-    return Counter(fields["type"] for _, fields in await store.redis.xrange(keys.events(0)))
+    return Counter(unpacked(fields)["type"] for _, fields in await store.redis.xrange(keys.events(0)))
 
 
 async def test_a_monitors_whole_life_is_one_event_per_change(twice: Store) -> None:

@@ -1,3 +1,13 @@
+-- complete(key, raw): a death that `perish` has only noted in the status, as `<status before>/<ms>`, becomes what it stands
+-- for: dead since then, one generation on, with an incident. `raw.was` and `raw.was_since` are what was before.
+local function complete(key, raw)
+  local was, died = string.match(raw.status, '^(%a+)/(%d+)$')
+  if not was then return end
+  raw.was, raw.was_since = was, raw.since
+  raw.status, raw.since, raw.gen = 'dead', died, string.format('%d', tonumber(raw.gen) + 1)
+  raw.incident = string.match(key, '[^:]+$') .. '.' .. raw.gen
+end
+
 -- read(key): a monitor as its record says it, numbers as numbers, '' for what is not there; nil when there is none. One
 -- HGETALL costs less than naming two dozen fields. `raw` is the record itself, for the event that tells of it.
 local RECORD = {__index = function(m, field) return m.raw[field] or '' end}
@@ -5,6 +15,7 @@ local function read(key)
   local flat, raw = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do raw[flat[i]] = flat[i + 1] end
   if not raw.status then return nil end
+  complete(key, raw)
   return setmetatable({raw = raw, gen = tonumber(raw.gen) or 0, timeout = tonumber(raw.timeout) or 0,
     grace = tonumber(raw.grace) or 0, since = tonumber(raw.since) or 0, seen = tonumber(raw.seen) or 0,
     base = tonumber(raw.base) or 0}, RECORD)

@@ -21,10 +21,9 @@ local function account(history, status, from, to)
   redis.call('HINCRBY', history, last .. ':' .. status, string.format('%d', to - last * DAY))
 end
 
--- prune(k, id, gen): keeps 400 days and the newest 100 incidents; 2,400 fields are out of reach for fewer. It looks at
--- every eighth generation.
-local function prune(k, id, gen)
-  if gen % 8 ~= 0 or redis.call('HLEN', k.history) < 2400 then return end
+-- prune(k, id): keeps 400 days and the newest 100 incidents; 2,400 fields are out of reach for fewer.
+local function prune(k, id)
+  if redis.call('HLEN', k.history) < 2400 then return end
   local oldest, gens = math.floor(now / DAY) - 400, {}
   for _, field in ipairs(redis.call('HKEYS', k.history)) do
     local day, gen = string.match(field, '^(%d+):'), string.match(field, '^i:(%d+)$')
@@ -51,7 +50,7 @@ end
 -- `MONITOR_FIELDS` in shared/events.py: each of them in a field of its own costs four times as much. Here as below, numbers
 -- that are written more than once become text once, which costs Lua as much as a short command.
 local function tell(events, id, gen, type, name, card, schedule, old, new, seen, reason, incident, since, message)
-  redis.call('XADD', events, '*', 'type', type, 'record', NOW .. NUL .. gen .. NUL .. id .. NUL .. (name or '') .. NUL ..
+  redis.call('XADD', events, '*', 'record', type .. NUL .. NOW .. NUL .. gen .. NUL .. id .. NUL .. (name or '') .. NUL ..
     card .. NUL .. (schedule or '') .. NUL .. old .. NUL .. new .. NUL .. (seen or '') .. NUL .. reason .. NUL ..
     incident .. NUL .. (since or '') .. NUL .. message)
 end
@@ -63,7 +62,8 @@ local function emit(events, m, id, gen, type, old, new, message, reason, inciden
 end
 
 -- keep(k, incident, to, bad): in the incident's record `opened|closed|status|reason|dead|last` that its monitor, not dead
--- when it was opened, died at `dead`, and its last status; or, `to` not being bad, that it closed.
+-- when it was opened, died at `dead`, and its last status; or, `to` not being bad, that it closed. It is listed as open or
+-- as one that is over.
 local function keep(k, incident, to, bad)
   local field = 'i:' .. string.match(incident, '%.(%d+)$')
   local record = redis.call('HGET', k.history, field) or ''
@@ -73,18 +73,24 @@ local function keep(k, incident, to, bad)
   if bad then last = to end
   redis.call('HSET', k.history, field, table.concat({opened or '', bad and '' or string.format('%d', now), status or '',
     reason or ''}, '|') .. (last == '' and '' or '|' .. dead .. '|' .. last))
+  if bad then return end
+  redis.call('ZREM', k.open, incident)
+  redis.call('ZADD', k.incidents, opened or NOW, incident)
 end
 
--- open(k, incident): it is listed; a caller with many gives a list `opened`, to write itself <ms>, <incident>, ….
-local function open(k, incident)
-  local opened = k.opened
-  if opened then
-    local last = #opened
-    opened[last + 1], opened[last + 2] = NOW, incident
-  else
-    redis.call('ZADD', k.incidents, NOW, incident)
-    redis.call('ZADD', k.open, NOW, incident)
-  end
+-- repay(k, m): writes what a death that is only noted owes to the history: the time before it and its incident's record.
+local function repay(k, m)
+  if m.was == '' then return end
+  account(k.history, m.was, tonumber(m.was_since), m.since)
+  prune(k, string.match(m.incident, '^[^.]+'))
+  redis.call('HSET', k.history, 'i:' .. string.format('%d', m.gen), string.format('%d', m.since) .. '||dead|silence')
+end
+
+-- settle(k, m): writes a death that is only noted as any other, for whoever changes a part of the record.
+local function settle(k, m)
+  if m.was == '' then return end
+  repay(k, m)
+  redis.call('HSET', k.monitor, 'status', 'dead', 'gen', m.gen, 'since', m.raw.since, 'incident', m.incident)
 end
 
 -- transition(k, id, m, to, message, reason): status, incident and event as one fact.
@@ -97,15 +103,15 @@ local function transition(k, id, m, to, message, reason)
   local bad = to == 'error' or to == 'dead'
   local type = 'monitor.' .. to
   if was_bad and (to == 'alive' or to == 'warning') then type = 'monitor.recovered' end
+  repay(k, m)
   account(k.history, from, m.since, now)
   if bad and incident == '' and id ~= 'self-ping' then -- see shared/synthetic.py
-    prune(k, id, number)
+    prune(k, id)
     incident = id .. '.' .. gen
     redis.call('HSET', k.history, 'i:' .. gen, NOW .. '||' .. to .. '|' .. reason)
-    open(k, incident)
+    redis.call('ZADD', k.open, NOW, incident)
   elseif incident ~= '' then
     keep(k, incident, to, bad)
-    if not bad then redis.call('ZREM', k.open, incident) end
   end
   emit(k.events, m, id, gen, type, from, to, message, reason, incident) -- it tells the old `since`
   if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW, 'incident', incident)
