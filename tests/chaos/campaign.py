@@ -11,6 +11,7 @@ Exit status 1 when any figure missed its goal or a scenario broke.
 import argparse
 import asyncio
 import importlib
+import math
 import pkgutil
 import random
 import shutil
@@ -82,8 +83,9 @@ def _least(module: ModuleType) -> float:
 
 
 def _budgets(modules: list[ModuleType], seconds: float) -> dict[str, float]:
-    """Each its LEAST, and what is left by weight, up to FULL."""
-    budgets = {module.NAME: min(_least(module), seconds / len(modules)) for module in modules}
+    """Each its LEAST, or an equal part where those do not fit, and what is left by weight, up to FULL."""
+    part = math.inf if sum(map(_least, modules)) <= seconds else seconds / len(modules)
+    budgets = {module.NAME: min(_least(module), part) for module in modules}
     growing = list(modules)
     rest = seconds - sum(budgets.values())
     while growing and rest > 0.1:

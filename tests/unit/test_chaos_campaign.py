@@ -37,6 +37,13 @@ def test_what_would_prove_nothing_is_left_out() -> None:
     assert sum(one.budget for one in planned) == pytest.approx(60)
 
 
+def test_what_fits_is_left_in_however_unlike_the_scenarios_are() -> None:
+    """One that needs more than an equal part gets it when the others need less, whatever its weight."""
+    planned, left_out = share([scenario("a", weight=9), scenario("b", weight=0.1, least=70)], 100)
+    assert {one.name: round(one.budget) for one in planned} == {"a": 30, "b": 70}
+    assert left_out == []
+
+
 def test_a_smaller_run_does_not_replace_a_larger_one(tmp_path: Path) -> None:
     """Nor does one that broke."""
     broken = result("kills")
