@@ -8,6 +8,7 @@
 | `workload` | `Workload`: seeded load through the real HTTP interface, every request with its outcome |
 | `history` | `History`: requests, stream events, deliveries and faults, in memory and as JSON lines |
 | `checker` | pure: judges a history (`lives`: monitor by monitor) into a `verdict`; `tests/unit` shows it failing |
+| `repeats` | pure: whether each message that came again has a kill of its own, where one is sent at a time |
 | `killing` | kill -9 of services again and again, at random and at points, as a plan says |
 | `score` | `Context` (what a scenario gets) and `Score` of `Row`s (what it returns) |
 | `rig` | `rig(context)`: all of the above put together around one Redis, the usual start of a scenario |

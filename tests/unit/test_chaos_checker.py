@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chaos import checker, history
+from chaos import checker, history, repeats
 from chaos.checker import expected, judge
 from chaos.history import Facts, Fault, History, Letter, Receipt, Request, StreamEvent
 from chaos.lives import credited
@@ -273,6 +273,64 @@ def test_a_message_comes_again_only_as_often_as_its_claim_was_taken_back() -> No
     assert verdict.repeated == 1
     facts.letters = [Letter(twice.target, twice.events[0], "success", 1, epoch=1)]
     assert set(wrong(judge(facts))) == {"beyond"}
+
+
+def come_again(facts: Facts, *kills: Fault) -> list[str]:
+    """Two messages come to a webhook and again in 300 ms; those without a kill of their own."""
+    first = [receipt("mp.m1.2", 20_100), receipt("mp.m1.3", 20_150)]
+    facts.receipts = [*first, *(replace(one, at=one.at + 300) for one in first)]
+    facts.faults = list(kills)
+    return [one.message for one in repeats.without_a_kill(repeats.found(facts), facts.faults)]
+
+
+def test_each_message_that_came_again_needs_a_kill_of_its_own() -> None:
+    """With one send at a time a kill can repeat one message, not two."""
+    kill = Fault("kill", "webhooks-worker#2", 20_200, 20_200)
+    later = Fault("kill", "webhooks-worker", 20_300, 20_300)
+    assert come_again(Facts(), kill) == ["mp.m1.3"]
+    assert come_again(Facts(), kill, later) == []
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        Fault("kill", "notifier", 20_200, 20_200),
+        Fault("kill", "redis", 20_200, 20_200),
+        Fault("stall", "webhooks-worker", 20_200, 20_200),
+        Fault("kill", "webhooks-worker", 20_500, 20_500),
+        Fault("kill", "webhooks-worker", 17_000, 17_000),
+    ],
+    ids=["of another service", "of Redis", "a stall", "after the copy", "long before"],
+)
+def test_other_faults_do_not_make_a_message_come_again(kill: Fault) -> None:
+    """Not of another service, not when the copy had come, and not long before the send."""
+    assert come_again(Facts(), kill, kill) == ["mp.m1.2", "mp.m1.3"]
+
+
+def test_a_kill_long_after_a_send_is_too_late_for_its_record() -> None:
+    """Even when the message came again only after it."""
+    facts = Facts(receipts=[receipt("mp.m1.2", 20_000), receipt("mp.m1.2", 30_000)])
+    kill = Fault("kill", "webhooks-worker", 23_000, 23_000)
+    (late,) = repeats.without_a_kill(repeats.found(facts), [kill])
+    assert late.message == "mp.m1.2"
+    assert repeats.without_a_kill([late], [replace(kill, start=21_000)]) == []
+
+
+def test_kills_are_shared_out_so_that_as_many_as_possible_have_one() -> None:
+    """What can only have the earlier kill leaves the later one to the other, in whatever order they are seen."""
+    wide = repeats.Repeat("channel:1", "wide", 0, 100)
+    narrow = repeats.Repeat("channel:2", "narrow", 0, 50)
+    kills = [Fault("kill", "notifier", at, at) for at in (40.0, 90.0)]
+    for both in ([wide, narrow], [narrow, wide]):
+        assert repeats.without_a_kill(both, kills) == []
+
+
+def test_each_copy_of_a_message_counts_but_no_member_of_a_digest() -> None:
+    """A message that came three times came again twice; an attempt that was refused is no copy."""
+    digest = Receipt("channel:1", "mp.digest.1", ("a", "b"), "digest", 20_000, 200)
+    facts = Facts(receipts=[replace(digest, at=at) for at in (20_000, 21_000, 22_000)])
+    facts.receipts.append(replace(digest, at=19_000, answered=500))
+    assert [one.message for one in repeats.found(facts)] == ["mp.digest.1"] * 2
 
 
 def test_a_dead_letter_is_no_loss() -> None:
