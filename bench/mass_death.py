@@ -33,18 +33,21 @@ OTHERS = 1_000
 RATE = 1_000
 WATCHED = 10
 """Seconds for which the heartbeats' latency is looked at, before and from the deadline on."""
+WELL_FOR = 3 * 86_400_000
+"""Ms since the last change of those who die."""
 WITHIN = 300
 """Seconds after which the digests should long have come."""
 
 
 async def doom(store: Store, ids: list[str], at: int) -> None:
-    """Moves the deadlines of all `ids` to one moment, ledger and hint."""
+    """Moves the deadlines of all `ids` to one moment, ledger and hint. They were well for some days."""
     for start in range(0, len(ids), 1_000):
         part = ids[start : start + 1_000]
         pipe = store.redis.pipeline(transaction=False)
         pipe.zadd(keys.deadlines(0), dict.fromkeys(part, at))
         for name in part:
             pipe.pexpireat(keys.pulse(0, name), at)
+            pipe.hset(keys.monitor(0, name), "since", at - WELL_FOR)
         await pipe.execute()
 
 

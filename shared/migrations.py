@@ -35,10 +35,5 @@ async def _shrink(store: Store, ids: Sequence[str]) -> None:
 async def unlist_open_incidents(store: Store) -> None:
     """2 → 3: `incidents` lists those that are over. A status may be a note, which an older MishPulse misreads."""
     for shard in range(store.shards):
-        cursor = 0
-        while True:
-            cursor, chunk = await store.redis.zscan(keys.open_incidents(shard), cursor, count=monitors.PAGE)
-            if chunk:
-                await store.redis.zrem(keys.incidents(shard), *(incident for incident, _ in chunk))
-            if not cursor:
-                break
+        over, still_open = keys.incidents(shard), keys.open_incidents(shard)
+        await store.redis.zdiffstore(over, [over, still_open])

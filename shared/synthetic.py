@@ -9,7 +9,7 @@ from typing import Final
 
 MONITOR: Final = "self-ping"
 """Its hyphen keeps it from the watchdog's expiry hints, so that only the sweep can declare it dead; `transition.lua`
-names it too."""
+and `perish.lua` name it too."""
 CHANNEL: Final = 0
 """Other channels are numbered from 1."""
 TARGET: Final = f"channel:{CHANNEL}"

@@ -12,6 +12,7 @@ from shared.model import Monitor
 
 DEEPEST = 100_000
 """The largest offset in the list of all incidents, which are read from each shard up to there."""
+CHUNK = 1_000
 
 NOTED = ["status", "gen", "since"]
 """What `with_noted` asks of a monitor's record."""
@@ -121,14 +122,19 @@ async def _newest(
     """The newest `wanted` incident ids of a shard with their times, and how many there are in all."""
     over, still_open = keys.incidents(shard), keys.open_incidents(shard)
     sources = [
-        key for key, asked in ((over, is_open is not True), (still_open, is_open is not False)) if asked
+        key for key, asked in ((still_open, is_open is not False), (over, is_open is not True)) if asked
     ]
-    async with store.redis.pipeline(transaction=True) as pipe:
-        for source in sources:
-            pipe.zcard(source)
-            pipe.zrevrange(source, 0, wanted - 1, withscores=True)
-        found = await pipe.execute()
-    return [(at, one) for rows in found[1::2] for one, at in rows], sum(found[::2])
+    found: dict[str, float] = {}  # what closes in between is found in both
+    total = 0
+    for source in sources:
+        total += await store.redis.zcard(source)
+        for start in range(0, wanted, CHUNK):
+            end = min(start + CHUNK, wanted) - 1
+            chunk = await store.redis.zrevrange(source, start, end, withscores=True)
+            found.update(chunk)
+            if len(chunk) < CHUNK:
+                break
+    return [(at, one) for one, at in found.items()], total
 
 
 async def _read(store: Store, ids: list[str]) -> list[tuple[Incident, Monitor]]:

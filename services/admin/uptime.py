@@ -6,7 +6,7 @@ status), the status that goes on since its last change, and the incidents, which
 which a period begins; of that day's uptime as much counts as fits into the rest of the day.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor
@@ -68,11 +68,20 @@ def with_noted(
     if not died or (incident := f"i:{int(gen or 0) + 1}") in history:
         return history
     whole = {**history, incident: f"{died}||dead|silence"}
-    lasted = int(died) - int(since or died)
-    if lasted > 0:
-        day = f"{int(died) // DAY}:{was}"
-        whole[day] = str(int(history.get(day, 0)) + lasted)
+    for day, lasted in _spread(int(since or died), int(died)):
+        field = f"{day}:{was}"
+        whole[field] = str(int(history.get(field, 0)) + lasted)
     return whole
+
+
+def _spread(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The UTC days between two times, the last 400 of them, with the ms of each."""
+    start = max(start, (end // DAY - 400) * DAY)
+    while start < end:
+        day = start // DAY
+        until = min(end, (day + 1) * DAY)
+        yield day, until - start
+        start = until
 
 
 def parse_incident(incident_id: str, record: str) -> Incident | None:
@@ -97,13 +106,9 @@ def parse_incident(incident_id: str, record: str) -> Incident | None:
 def with_current(days: Days, status: Status, since: int, now: int) -> Days:
     """The days with the time that the present status has lasted, which the rollup gets when it ends."""
     whole = {day: dict(spent) for day, spent in days.items()}
-    start = max(since, now - 400 * DAY)
-    while start < now and status != "new":
-        day = start // DAY
-        end = min(now, (day + 1) * DAY)
+    for day, lasted in _spread(since, now) if status != "new" else ():
         spent = whole.setdefault(day, {})
-        spent[status] = spent.get(status, 0) + end - start
-        start = end
+        spent[status] = spent.get(status, 0) + lasted
     return whole
 
 

@@ -18,6 +18,7 @@ if not changed then return 1 end
 redis.call('HDEL', KEYS[1], 'card')
 redis.call('HINCRBY', KEYS[1], 'gen', 1)
 local m = read(KEYS[1])
+keep_card(KEYS[1], m.raw)
 local moved = m.timeout ~= before.timeout or m.grace ~= before.grace or m.schedule ~= before.schedule
 local deadline = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
 if (moved or m.schedule ~= '') and deadline and deadline < math.huge and m.started == '' then

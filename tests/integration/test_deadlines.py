@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import wait_until
-from watching import beaten, deaths, listening, now_ms, running
+from watching import beaten, deaths, listening, now_ms, running, without_short_way
 
 from services.admin import past
 from services.watchdog import sweep
@@ -83,7 +83,7 @@ async def left_by(store: Store, monitor_id: str) -> list[str]:
     found = [
         {**record, "token": "*"},
         {
-            field: ms if field.startswith("i:") else str(died - int(ms))
+            field: str(died - int(ms)) if field.startswith(f"{died // 86_400_000}:") else ms
             for field, ms in (await past.history(store, monitor_id)).items()
         },
         dict(event),
@@ -99,9 +99,12 @@ async def left_by(store: Store, monitor_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("settings", [{}, {"slug": "w", "tags": ["a", "b"], "channels": "1", "grace": 5}])
+@pytest.mark.parametrize(
+    "well_for", [40, 3 * 86_400_000 + 40, 500 * 86_400_000], ids=["now", "days", "years"]
+)
 @pytest.mark.parametrize("kind", ["ok", "warning"])
 async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
-    store: Store, kind: scripts.Kind, settings: dict[str, object]
+    store: Store, kind: scripts.Kind, settings: dict[str, object], well_for: int
 ) -> None:
     """Nearly every death takes the short one."""
     ids = []
@@ -110,7 +113,7 @@ async def test_the_short_way_to_die_leaves_what_the_long_way_leaves(
         ids.append(await beaten(store, timeout=60_000, **{**settings, **own}))
         await beat(store, ids[-1], kind)
     now = await now_ms(store)
-    times = {"since": now - 40, "seen": now - 30}
+    times = {"since": now - well_for, "seen": now - 30}
     for monitor_id in ids:
         await store.redis.hset(keys.monitor(0, monitor_id), mapping=times)  # type: ignore[misc]
         await store.redis.delete(keys.history(0, monitor_id))
@@ -231,6 +234,19 @@ async def test_a_monitor_that_lacks_a_number_dies_all_the_same(store: Store, fie
     assert await store.redis.hget(keys.monitor(0, monitor_id), "status") == "dead"  # type: ignore[misc]
 
 
+async def test_an_incident_whose_record_was_lost_closes_all_the_same(store: Store) -> None:
+    """Damaged data must not keep a monitor dead for ever."""
+    monitor_id = await beaten(store, timeout=60_000)
+    await beat(store, monitor_id, "error")
+    await store.redis.delete(keys.history(0, monitor_id))
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    await scripts.stamp(store.redis, 0, 10_000)
+    assert await declare(store, 0, [monitor_id]) == 1
+    await beat(store, monitor_id)
+    assert (await monitors.get(store, monitor_id)).status == "alive"
+    assert await store.redis.zcard(keys.open_incidents(0)) == 0
+
+
 async def test_a_death_tells_what_was_edited_last(store: Store) -> None:
     """Also when settings were written down for the next event before."""
     monitor_id = await beaten(store, timeout=60_000, tags=["old"])
@@ -274,9 +290,12 @@ async def test_an_error_and_the_death_after_it_are_one_incident(store: Store) ->
     assert await store.redis.zcard(keys.open_incidents(0)) == 0
 
 
-async def test_watchdogs_that_hold_the_same_list_declare_each_once(store: Store) -> None:
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_watchdogs_that_hold_the_same_list_declare_each_once(store: Store, way: str) -> None:
     """Each checks the deadline again inside the script, where the one before has moved it."""
     ids = [await beaten(store, timeout=1) for _ in range(5)]
+    if way == "long":
+        await without_short_way(store, *ids)
     await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
     async with listening(store):
         assert [await declare(store, 0, ids) for _ in range(3)] == [5, 0, 0]

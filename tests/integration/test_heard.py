@@ -27,6 +27,7 @@ async def test_a_deadline_after_the_newest_stamp_is_no_death(store: Store) -> No
     assert not (await scripts.due(store.redis, 0, 10)).stale
     assert (await scripts.due(store.redis, 0, 10)).ids == []
     assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1] == [scripts.UNHEARD]
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1] == [scripts.UNHEARD]
     assert await status(store, monitor_id) == "alive"
     await scripts.stamp(store.redis, 0, None)
     assert (await scripts.due(store.redis, 0, 10)).ids == [monitor_id]

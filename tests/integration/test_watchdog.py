@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from waiting import wait_until
-from watching import beaten, deaths, listening, now_ms, running, status
+from watching import beaten, deaths, listening, now_ms, running, status, without_short_way
 
 from services.watchdog import expiry, sweep
 from services.watchdog.transitions import declare
@@ -35,10 +35,13 @@ async def test_hints_alone_declare_a_death_within_two_seconds(store: Store) -> N
     assert await status(store, monitor_id) == "dead"
 
 
-async def test_five_racing_watchdogs_declare_each_death_once(store: Store) -> None:
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_five_racing_watchdogs_declare_each_death_once(store: Store, way: str) -> None:
     """Exactly one transition and one event per change."""
     async with listening(store), running(store, count=5):
         ids = [await beaten(store, timeout=200) for _ in range(100)]
+        if way == "long":
+            await without_short_way(store, *ids)
         await wait_until(lambda: all_dead(store, ids), "all deaths")
         await asyncio.sleep(0.2)
     assert sorted(await deaths(store)) == sorted(ids)
@@ -186,6 +189,7 @@ async def test_a_clock_that_stepped_back_leaves_no_blindness_ahead(store: Store)
     monitor_id = await beaten(store, timeout=1)
     assert (await scripts.due(store.redis, 0, 10)).stale
     assert (await scripts.declare(store.redis, 0, {monitor_id: ""}))[1] == []
+    assert (await scripts.perish(store.redis, 0, [monitor_id]))[1] == []
     async with listening(store), running(store):
         await wait_until(lambda: deaths(store), "the death")
     gaps = await store.redis.zrange(keys.gaps(0), 0, -1, withscores=True)
@@ -215,6 +219,31 @@ async def test_a_damaged_record_holds_up_no_other_monitor(store: Store, damage: 
     assert await deaths(store) == [other]
     again = await store.redis.zscore(keys.deadlines(0), broken) - await now_ms(store)
     assert 30_000 < again <= 60_000
+
+
+async def test_a_record_of_another_type_holds_up_no_other_monitor(store: Store) -> None:
+    """Those of its batch die, and it is looked at again in a minute."""
+    broken, other = [await beaten(store, timeout=1) for _ in range(2)]
+    await store.redis.set(keys.monitor(0, broken), "no hash")
+    await store.redis.zadd(keys.deadlines(0), {broken: 1, other: 1})
+    async with listening(store):
+        assert await declare(store, 0, [broken, other]) == 1
+    assert await deaths(store) == [other]
+    assert await store.redis.zscore(keys.deadlines(0), broken) > await now_ms(store) + 30_000
+
+
+async def test_a_run_of_a_monitor_that_was_well_is_dead_with_that_reason(store: Store) -> None:
+    """Its record has all that the short way asks for, and a run."""
+    monitor_id = await beaten(store, timeout=60_000)
+    monitor = await monitors.get(store, monitor_id)
+    target = scripts.monitor_keys(store, monitor_id, monitor.token_hash)
+    await scripts.beat(store.redis, 0, [scripts.Beat(target, "start")])
+    await store.redis.zadd(keys.deadlines(0), {monitor_id: 1})
+    async with listening(store):
+        assert await declare(store, 0, [monitor_id]) == 1
+    _, newest = (await store.redis.xrevrange(keys.events(0), count=1))[0]
+    assert unpacked(newest)["reason"] == "unfinished"
+    assert (await monitors.get(store, monitor_id)).started is None
 
 
 async def test_a_change_that_changes_nothing_is_no_event(store: Store) -> None:

@@ -38,12 +38,19 @@ local function prune(k, id)
 end
 
 -- card(v): what an event tells of its monitor's settings, in the order of `MONITOR_FIELDS`. Kept in the record of one that knows
--- no schedule it spares a storm the reading of five fields; `update_monitor` throws it away. Longer than 64 bytes it would
+-- no schedule it spares a storm the reading of five fields; `update_monitor` writes it anew. Longer than 64 bytes it would
 -- turn the record into one of several times the size (`hash-max-listpack-value`).
 local NUL, CARD = '\0', 64
 local function card(v)
   return (v.slug or '') .. NUL .. (v.tags or '') .. NUL .. (v.channels or '') .. NUL .. (v.timeout or '') .. NUL ..
     (v.grace or '') .. NUL .. (v.muted or '')
+end
+
+-- keep_card(key, v): the same, written down where that is of use.
+local function keep_card(key, v)
+  if v.card or v.schedule then return end
+  local ready = card(v)
+  if #ready <= CARD then redis.call('HSET', key, 'card', ready) end
 end
 
 -- tell(events, id, gen, type, …): the fact, for everyone who listens. `record` has its values in the order of
@@ -75,7 +82,7 @@ local function keep(k, incident, to, bad)
     reason or ''}, '|') .. (last == '' and '' or '|' .. dead .. '|' .. last))
   if bad then return end
   redis.call('ZREM', k.open, incident)
-  redis.call('ZADD', k.incidents, opened or NOW, incident)
+  redis.call('ZADD', k.incidents, (opened or '') ~= '' and opened or NOW, incident)
 end
 
 -- repay(k, m): writes what a death that is only noted owes to the history: the time before it and its incident's record.
@@ -117,9 +124,6 @@ local function transition(k, id, m, to, message, reason)
   if bad then redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW, 'incident', incident)
   else redis.call('HSET', k.monitor, 'status', to, 'gen', gen, 'since', NOW) end
   if not bad and incident ~= '' then redis.call('HDEL', k.monitor, 'incident') end
-  if not m.raw.card and not m.raw.schedule then
-    local ready = card(m.raw)
-    if #ready <= CARD then redis.call('HSET', k.monitor, 'card', ready) end
-  end
+  keep_card(k.monitor, m.raw)
   m.status, m.gen, m.since, m.incident = to, number, now, bad and incident or ''
 end
