@@ -45,6 +45,16 @@ def test_every_process_runs(group: Up) -> None:
     assert set(group.pids()) == CHILDREN
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="schedulers of Linux")
+def test_workers_take_no_core_from_who_answers(group: Up) -> None:
+    """They wake up as batch processes; the server and the one that takes heartbeats do not."""
+    found = {name: os.sched_getscheduler(pid) for name, pid in group.pids().items()}
+    assert {name for name, policy in found.items() if policy == os.SCHED_BATCH} == CHILDREN - {
+        "http",
+        "valkey",
+    }
+
+
 def test_health_is_answered_on_the_one_port(group: Up) -> None:
     """/healthz and /readyz are 200, and no answer names the server's software."""
     assert get(group.port, "/healthz")[0] == 200
