@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of the scorecard. `n` is the number of cases it was seen in, `goal` says what is wanted in words."""
+    """One figure of the scorecard. `n` is the number of cases it was seen in, `goal` says what is wanted in words.
+
+    `few` is a fault that was injected less often than wanted: nothing broke, and less was tried.
+    """
 
     promise: str
     figure: str
@@ -16,6 +19,7 @@ class Row:
     n: int
     goal: str
     held: bool
+    few: bool = False
 
 
 @dataclass(slots=True)
@@ -35,7 +39,8 @@ class Score:
     def reach(self, promise: str, figure: str, found: int, wanted: int) -> None:
         """How often something was done of the number wanted at this scale."""
         self.part = min(self.part, found / wanted)
-        self.rows.append(Row(promise, figure, f"{found:,}", found, f"{wanted:,} wanted", found > 0))
+        goal = f"{wanted:,} wanted"
+        self.rows.append(Row(promise, figure, f"{found:,}", found, goal, held=found > 0, few=found < wanted))
 
     def zero(self, promise: str, figure: str, found: int, n: int) -> None:
         """A figure that must be 0, in `n` cases; no case at all proves nothing and fails."""

@@ -79,7 +79,8 @@ def text(results: Sequence[Result]) -> str:
 
 
 def _line(row: Row) -> str:
-    return f"  {'ok' if row.held else 'NO':>4} {row.figure}: {row.value} (goal {row.goal}; n = {bound(row)})"
+    word = "NO" if not row.held else "few" if row.few else "ok"
+    return f"  {word:>4} {row.figure}: {row.value} (goal {row.goal}; n = {bound(row)})"
 
 
 def table(results: Sequence[Result]) -> str:
@@ -91,7 +92,7 @@ def table(results: Sequence[Result]) -> str:
         head = f"### {result.name}: {result.promise}\n\n{when}"
         rows = ["| figure | found | goal | n |", "|---|---|---|---|"]
         for row in result.rows:
-            mark = "" if row.held else " **failed**"
+            mark = " **failed**" if not row.held else ", fewer than wanted" if row.few else ""
             rows.append(f"| {row.figure} | {row.value}{mark} | {row.goal} | {bound(row)} |")
         notes = ["", *(f"- {note}" for note in result.notes)] if result.notes else []
         parts.append("\n".join([head, "", *rows, *notes]))

@@ -1,5 +1,6 @@
 """How the campaign shares its minutes out, and how its results become a page."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -58,9 +59,18 @@ def test_a_smaller_run_does_not_replace_a_larger_one(tmp_path: Path) -> None:
 def test_a_log_that_is_cut_short_tells_what_failed() -> None:
     """The figure that was missed and the notes stand right below the scenario's name; else figures come first."""
     missed = result("kills", value="2")
-    missed.rows.insert(0, Row("a promise", "kills", "7", 7, "17 wanted", held=True))
+    missed.rows.insert(0, Row("a promise", "kills", "17", 17, "17 wanted", held=True))
     lines = scorecard.text([missed, result("soak")]).splitlines()
     assert [line.split()[0] for line in lines] == ["FAILED", "NO", "a", "ok", "held", "ok", "a"]
+
+
+def test_fewer_faults_than_wanted_are_no_ok() -> None:
+    """Nothing broke, but less was tried than the figure's goal says; only none at all fails."""
+    score = Score()
+    for found in (7, 17, 0):
+        score.reach("a promise", "kills", found, 17)
+    lines = scorecard.text([replace(result("kills"), rows=score.rows)]).splitlines()
+    assert [line.split()[0] for line in lines] == ["FAILED", "NO", "a", "few", "ok"]
 
 
 def test_the_page_keeps_its_prose(tmp_path: Path) -> None:
