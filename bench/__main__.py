@@ -25,14 +25,21 @@ def run(row: str) -> bool:
     """Runs one row and keeps what it found; False when it did not run to its end."""
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         out = Path(folder) / "out"
-        began, commit, busy = results.now(), machine.commit(), machine.busy()
+        began, commit, busy, clock = results.now(), machine.commit(), machine.busy(), machine.clock()
         done = subprocess.run(
             [sys.executable, str(HERE / f"{row}.py")], env={**os.environ, report.OUT: str(out)}, check=False
         )
         if done.returncode or not out.exists():
             return False
         tables = [json.loads(line) for line in out.read_text().splitlines()]
-    found = {"row": row, "at": began, "commit": commit, "busy": busy, "tables": tables}
+    found = {
+        "row": row,
+        "at": began,
+        "commit": commit,
+        "busy": busy,
+        "stolen": machine.stolen(clock),
+        "tables": tables,
+    }
     results.add(found, machine.describe())
     page.write()
     return True

@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,6 +43,28 @@ def busy() -> float:
         time.sleep(0.05)
         samples.append(int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1)
     return round(statistics.mean(samples), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the processor's time had gone into at some moment, in its own ticks: all of it, and what was stolen."""
+
+    all: int
+    stolen: int
+
+
+def clock() -> Clock:
+    """Now; see `stolen`."""
+    user, nice, system, idle, wait, irq, soft, stolen = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return Clock(user + nice + system + idle + wait + irq + soft + stolen, stolen)
+
+
+def stolen(since: Clock) -> float:
+    """The share of the processor's time that the host of a virtual machine gave to others (`steal` in proc(5))."""
+    now = clock()
+    return round((now.stolen - since.stolen) / max(1, now.all - since.all), 4)
 
 
 def commit() -> str:

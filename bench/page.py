@@ -5,7 +5,7 @@ from typing import Any
 
 from ground import ROOT
 from plots import Plot, draw
-from results import QUIET, Run, is_busy, newest
+from results import OURS, QUIET, Run, is_busy, newest
 from rows import ROWS, Row
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -41,7 +41,8 @@ one. Redis writes its append-only file (`everysec`) in every row but `memory`. T
 (`bench/page.py`): what is to stay is changed there.
 
 A goal is met when the newest three runs reached it; `2 of 3` says how many did. The text is the newest one's. Runs
-beside other work on the machine are called busy, and count only where there is no other.
+beside other work on the machine, or while its host gave more than 0.5% of the processor's time to other machines, are
+called busy, and count only where there is no other.
 
 """
 
@@ -56,7 +57,7 @@ def write() -> None:
         parts += _goals(row, found.get(row.name, []))
     PICTURES.mkdir(exist_ok=True)
     for row in ROWS:
-        parts += _section(row, found.get(row.name, []))
+        parts += _section(row, found.get(row.name, []), machine)
     PAGE.write_text("".join(parts))
 
 
@@ -90,11 +91,13 @@ def _met(name: str, runs: list[Run]) -> str:
     return f"**{good} of {len(verdicts)}**{busy}" if good else f"**no** (n = {len(verdicts)}{busy})"
 
 
-def _section(row: Row, runs: list[Run]) -> list[str]:
+def _section(row: Row, runs: list[Run], machine: dict[str, str]) -> list[str]:
     parts = [f"\n## {row.name}\n\n{row.what}\n"]
     if not runs:
         return [*parts, "\nNot measured yet.\n"]
-    parts.append(f"\nMeasured {runs[0]['at']} UTC at `{runs[0]['commit']}`{_busy(runs[0])}.\n")
+    parts.append(
+        f"\nMeasured {runs[0]['at']} UTC at `{runs[0]['commit']}`{_elsewhere(runs[0], machine)}{_busy(runs[0])}.\n"
+    )
     curves: dict[str, list[Any]] = {}
     for table in runs[0]["tables"]:
         parts.append(f"\n{table['title'][0].upper()}{table['title'][1:]}:\n\n| | |\n|---|---|\n")
@@ -113,7 +116,16 @@ def _busy(run: Run) -> str:
     busy = run.get("busy")
     if busy is None:
         return ", on a machine whose other work was not noted"
-    return f", while {busy:g} other processes wanted the machine's cores" if busy > QUIET else ""
+    if busy > QUIET:
+        return f", while {busy:g} other processes wanted the machine's cores"
+    stolen: float = run.get("stolen", 0)
+    return f", while {stolen:.1%} of the processor's time went to other machines" if stolen > OURS else ""
+
+
+def _elsewhere(run: Run, machine: dict[str, str]) -> str:
+    """The processor, where it is not that of the newest run, which the page names."""
+    processor = run["machine"]["processor"]
+    return "" if processor == machine["processor"] else f" on {processor}"
 
 
 if __name__ == "__main__":

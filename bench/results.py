@@ -11,10 +11,13 @@ KEPT = 3
 
 QUIET = 1.0
 """Other processes that want to run, on average; fewer are the system's own."""
+OURS = 0.005
+"""The share of the processor's time that other virtual machines may take; a quiet host takes a tenth of it."""
 
 Run = dict[str, Any]
-"""A run of a row: row, at, commit, busy (how many other processes wanted to run just before), tables (title, measures,
-curves), and the machine where it differs from the day's first."""
+"""A run of a row: row, at, commit, busy (how many other processes wanted to run just before), stolen (the share of the
+processor's time that the host gave to others meanwhile), tables (title, measures, curves), and the machine where it
+differs from the day's first."""
 
 
 def add(run: Run, machine: dict[str, str]) -> None:
@@ -31,14 +34,15 @@ def add(run: Run, machine: dict[str, str]) -> None:
 def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
     """The machine of the newest run, and of each row its newest runs, the newest first.
 
-    Runs beside other work count only where there is no other.
+    Runs beside other work count only where there is no other. Each run names its machine.
     """
     machine: dict[str, str] = {}
     found: dict[str, list[Run]] = {}
     for path in sorted(FOLDER.glob("*.json"), reverse=True):
         day = json.loads(path.read_text())
-        machine = machine or day["machine"]
         for run in reversed(day["runs"]):
+            run.setdefault("machine", day["machine"])
+            machine = machine or run["machine"]
             found.setdefault(run["row"], []).append(run)
     for row, runs in found.items():
         quiet = [run for run in runs if not is_busy(run)]
@@ -47,9 +51,10 @@ def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
 
 
 def is_busy(run: Run) -> bool:
-    """Whether the machine had other work, or nobody noted that it had none."""
+    """Whether the machine or its host had other work, or nobody noted that it had none."""
     busy: float = run.get("busy", QUIET + 1)
-    return busy > QUIET
+    stolen: float = run.get("stolen", 0)
+    return busy > QUIET or stolen > OURS
 
 
 def now() -> str:

@@ -34,9 +34,10 @@ FREE_WITHIN: Final = 15.0
 TURNS: Final = 250
 """Looks at expired keys per second, as in deploy/redis.conf. The server spends up to a quarter of its time on them: by
 default, 10 looks, a hundred thousand that expire together stop everyone for 25 ms at a time, now for 1 ms."""
-REWRITE_FROM: Final = "256mb"
-"""Size from which the append-only file is written anew, as in deploy/redis.conf. A storm writes 1 KB for each death:
-from the default of 64 MB on, that happens in the middle of it and takes a core."""
+REWRITE_FROM: Final = "512mb"
+"""Size from which the append-only file is written anew, as in deploy/redis.conf. A storm writes 3 KB for each death and
+its delivery. Written anew in the middle of it, the file takes a core, and for a second every page that is touched has
+to be copied: script calls of 1 ms took 5 to 28."""
 ALLOCATOR: Final = "glibc.malloc.tcache_count=2048"
 """The packaged server uses the C library's allocator. A script call makes and frees thousands of small strings; where
 only 7 of a size are kept at hand, glibc's default, a quarter of the server's time is spent on finding and merging them.

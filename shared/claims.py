@@ -26,8 +26,8 @@ RECORDED: Final = ("queue", "inflight", "target", "pending", "done", "dead", "re
 """The keys of a target that each script takes, in its order."""
 FULL: Final = 2
 BURST_CHANGED: Final = -1
-RECORDS_PER_CALL: Final = 32
-"""Keeps a record below 2 ms."""
+RECORDS_PER_CALL: Final = 24
+"""Keeps a record below 1 ms."""
 BODY_LIMIT: Final = 1_000
 BODY_IN_ATTEMPT: Final = 200
 """Earlier answers are kept shorter: eight of them in full would be most of a dead letter's memory."""

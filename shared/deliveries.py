@@ -18,8 +18,8 @@ from shared import keys, scripts
 from shared.connection import Store
 from shared.errors import Conflict
 
-CREATE_BATCH: Final = 24
-"""Deliveries per script call: about 1 ms."""
+CREATE_BATCH: Final = 16
+"""Deliveries per script call: below 1 ms."""
 Status = Literal["pending", "success", "failed"]
 
 

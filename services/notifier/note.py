@@ -1,7 +1,7 @@
 """A message to people, before it takes the form of a channel. Pure."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Note:
 
     def dumps(self) -> str:
         """JSON to keep with a delivery."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value})
+        fields = {"title": self.title, "details": self.details, "quote": self.quote, "link": self.link}
+        return json.dumps({name: value for name, value in fields.items() if value})
 
     @classmethod
     def loads(cls, text: str) -> "Note":

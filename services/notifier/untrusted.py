@@ -20,6 +20,8 @@ def block(text: str) -> str:
 
     Every other control character, and half of a surrogate pair, becomes a visible replacement character.
     """
+    if text.isascii() and text.isprintable():  # nearly always
+        return text.strip()
     text = _LINE_ENDS.sub("\n", _TERMINAL.sub("", text)).replace("\t", "    ")
     return _BROKEN.sub("\ufffd", _DIRECTION.sub("", text)).strip()
 

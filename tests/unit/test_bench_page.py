@@ -65,6 +65,36 @@ def test_a_run_beside_other_work_says_so() -> None:
     assert _met("rate", [{"busy": 4.0, "tables": [table(3.0, 2.0)]}]) == "**no** (n = 1, busy)"
 
 
+def test_a_run_whose_processor_was_lent_to_others_counts_only_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A neighbour on the same host is other work, though no process of ours shows it."""
+    import results  # noqa: PLC0415
+
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    quiet = {"row": "storm", "at": "2026-11-23 01:00", "busy": 0.0, "stolen": 0.0004, "tables": []}
+    results.add(quiet, {"processor": "one"})
+    results.add({**quiet, "at": "2026-11-23 02:00", "stolen": 0.024}, {"processor": "one"})
+    assert [run["at"] for run in results.newest()[1]["storm"]] == ["2026-11-23 01:00"]
+
+
+def test_a_run_on_another_processor_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page names the newest run's machine once, and the others where they were."""
+    import results  # noqa: PLC0415
+    from page import _section  # noqa: PLC0415
+    from rows import ROWS  # noqa: PLC0415
+
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    for at, row, processor in (("01:00", "ingest", "one"), ("02:00", "storm", "another")):
+        run = {"row": row, "at": f"2026-11-23 {at}", "busy": 0.0, "stolen": 0.0, "commit": "c", "tables": []}
+        results.add(run, {"processor": processor})
+    machine, found = results.newest()
+    assert machine == {"processor": "another"}
+    rows = {row.name: "".join(_section(row, found.get(row.name, []), machine)) for row in ROWS}
+    assert "at `c` on one." in rows["ingest"]
+    assert "at `c`." in rows["storm"]
+
+
 def test_every_row_is_a_file() -> None:
     """The list in `rows.py` and the files that report something are the same."""
     from rows import ROWS  # noqa: PLC0415
