@@ -73,7 +73,7 @@ async def claim_members(
     """
     if bound:
         repeats = keys.of_target(store.shard_of(target), "repeats", target)
-        numbers = await store.redis.zrangebyscore(repeats, digest, digest, 0, orders.CLAIMS_PER_CALL)
+        numbers = await store.redis.zrangebyscore(repeats, digest, digest, 0, orders.MEMBERS_PER_CALL)
     else:
         (seen,) = await peek(store, [Want(target, digest=True)], now=digest)
         marks = seen.marks or [orders.FREE] * len(seen.numbers)
@@ -111,7 +111,7 @@ async def _peek(store: Store, wants: Sequence[Want], now: int | None) -> list[Pe
     arguments: list[scripts.RunArgument] = ["" if now is None else now, IN_FLIGHT]
     for want in wants:
         names += [keys.of_target(shard, name, want.target) for name in PEEKED]
-        arguments += (orders.CLAIMS_PER_CALL if want.digest else want.limit, "1" if want.digest else "")
+        arguments += (orders.MEMBERS_PER_CALL if want.digest else want.limit, "1" if want.digest else "")
     at, *rows = await scripts.run(store.redis, "delivery_peek", names, arguments)
     return [_seen(int(at), row) for row in rows]
 

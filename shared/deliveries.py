@@ -18,7 +18,7 @@ from shared import keys, scripts
 from shared.connection import Store
 from shared.errors import Conflict
 
-CREATE_BATCH: Final = 16
+CREATE_BATCH: Final = 20
 """Deliveries per script call: below 1 ms."""
 Status = Literal["pending", "success", "failed"]
 

@@ -16,8 +16,10 @@ from shared.burst import Burst
 IN_FLIGHT: Final = 20
 """Claims per target at any time, over all workers."""
 UNCAPPED: Final = -1
-CLAIMS_PER_CALL: Final = 24
-"""Keeps a claim below 1 ms; also the members of a digest that are claimed at once."""
+CLAIMS_PER_CALL: Final = 48
+"""Keeps a claim below 2 ms."""
+MEMBERS_PER_CALL: Final = 24
+"""Members of a digest claimed at once: below 1 ms, for a hundred thousand are claimed call after call."""
 
 FREE: Final = -1
 """The mark of a delivery that no message has yet."""
@@ -79,7 +81,7 @@ def order(want: Want, seen: Peek) -> Order:
             step = burst.repeat(seen.burst, len(numbers[:places]), seen.now)
             return Order(want, numbers[:places], step=step, mark=ALONE)
         return Order(
-            want, numbers[:CLAIMS_PER_CALL], UNCAPPED, 0, burst.repeat(seen.burst, 1, seen.now), bound, bound
+            want, numbers[:MEMBERS_PER_CALL], UNCAPPED, 0, burst.repeat(seen.burst, 1, seen.now), bound, bound
         )
     free = [number for number, mark in zip(seen.numbers, marks, strict=True) if mark == FREE]
     if WAITING in marks and not free:

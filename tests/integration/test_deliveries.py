@@ -398,7 +398,7 @@ async def test_a_storm_becomes_a_digest(store):
     assert digest.digest == T + 2_000
     members = list(digest.deliveries)
     assert members[0].payload
-    rest = orders.CLAIMS_PER_CALL
+    rest = orders.MEMBERS_PER_CALL
     while part := await claims.claim_members(store, "w1", CHANNEL, digest.digest, now=T + 2_000):
         assert len(part) <= rest
         members += part
@@ -410,11 +410,11 @@ async def test_a_storm_becomes_a_digest(store):
 
 async def test_only_one_of_racing_workers_starts_the_digest(store):
     """The burst's compare-and-set lets one win; the others find nothing to do."""
-    await make(store, 30, CHANNEL)
+    await make(store, 5 + orders.MEMBERS_PER_CALL, CHANNEL)
     first = await asyncio.gather(*[take(store, CHANNEL, f"w{i}", digest=True) for i in range(6)])
     assert sum(len(c.deliveries) for c in first) == 5
     later = await asyncio.gather(*[take(store, CHANNEL, f"w{i}", T + 2_000, digest=True) for i in range(6)])
-    assert [len(c.deliveries) for c in later if c.deliveries] == [25]
+    assert [len(c.deliveries) for c in later if c.deliveries] == [orders.MEMBERS_PER_CALL]
 
 
 async def test_failed_singles_join_the_digest(store):
@@ -446,7 +446,7 @@ async def test_a_full_script_call_is_a_bounded_number_of_commands(store):
     before = await commands(store)
     got = await claims.claim(store, "w1", wants, now=T)
     counts["peek and claim"] = await commands(store) - before
-    await make(store, orders.CLAIMS_PER_CALL, CHANNEL)
+    await make(store, orders.MEMBERS_PER_CALL, CHANNEL)
     await take(store, CHANNEL, digest=True)
     before = await commands(store)
     digest = await take(store, CHANNEL, now=T + 2_000, digest=True)

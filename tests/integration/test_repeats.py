@@ -6,13 +6,13 @@ from shared import claims, deliveries, delivery_upkeep, keys, retry, workers
 from shared.claims import Result
 from shared.connection import Store
 from shared.deliveries import Delivery, NewDelivery
-from shared.orders import CLAIMS_PER_CALL, Want
+from shared.orders import MEMBERS_PER_CALL, Want
 
 T = 1_800_000_000_000
 CHANNEL = "channel:1"
 GOOD = retry.Outcome(200, "fine")
 BAD = retry.Outcome(500, "oh")
-STORM = 5 + 2 * CLAIMS_PER_CALL + 10
+STORM = 5 + 2 * MEMBERS_PER_CALL + 10
 """Five singles, and a digest of more than two claims."""
 
 
@@ -136,7 +136,7 @@ async def test_a_digest_waits_while_one_that_repeats_it_vanishes_too(store: Stor
     assert await claims.seal(store, "w1", digest, now=T + 2_000)
     await vanish(store, T + 7_000)
     first = await take(store, "w2", T + 7_000)
-    assert (first.digest, len(first.deliveries)) == (T + 2_000, CLAIMS_PER_CALL)
+    assert (first.digest, len(first.deliveries)) == (T + 2_000, MEMBERS_PER_CALL)
     assert await whole(store, "w3", T + 7_001) == []
     await vanish(store, T + 12_000)
     assert numbers(await whole(store, "w3", T + 12_000)) == numbers(digest)
@@ -311,7 +311,7 @@ async def test_a_call_of_many_channels_with_much_bound_stays_short(store: Store)
         await store.redis.zadd(keys.of_target(0, "repeats", name), dict.fromkeys(queued, T - 1_000))
     await store.redis.config_resetstat()
     seen = await claims.peek(store, [Want(name, digest=True) for name in names], now=T)
-    assert [len(one.numbers) for one in seen] == [CLAIMS_PER_CALL] * 64
+    assert [len(one.numbers) for one in seen] == [MEMBERS_PER_CALL] * 64
     calls = (await store.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert calls == len(names) // claims.DIGESTS_PER_PEEK
 
