@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 import structlog
@@ -83,6 +83,36 @@ async def hint(pool: ArqRedis, targets: Iterable[str]) -> None:
         scheduler.complain("queue.hint_lost", error)
 
 
+class Near:
+    """The pump of this process, for who finds in this process that something is due.
+
+    It is woken at once; arq looks at its queue every `POLL_DELAY`, half of which an alert would wait. The hint by arq
+    is sent all the same: this worker may be busy.
+    """
+
+    def __init__(self) -> None:
+        self._pump: Pump | None = None
+        self._early: set[str] = set()
+
+    def wake(self, targets: Iterable[str]) -> None:
+        """Lets the pump look at these targets, at once or when there is one."""
+        if self._pump:
+            self._pump.wake(targets)
+        else:
+            self._early.update(targets)
+
+    @contextlib.contextmanager
+    def of(self, pump: Pump) -> Iterator[None]:
+        """Wakes `pump` until the block ends."""
+        self._pump = pump
+        pump.wake(self._early)
+        self._early.clear()
+        try:
+            yield
+        finally:
+            self._pump = None
+
+
 async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; most are named
     store: Store,
     queue_url: str,
@@ -94,11 +124,12 @@ async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; 
     observer: Observer = unobserved,
     label: Callable[[str], str] = keys.kind_of,
     most_sends: int = 0,
+    near: Near | None = None,
 ) -> None:
     """Delivers to all targets of `kind` until `stop` is set, through any absence of Redis.
 
     1. The worker's key is there before anything is claimed, and renewed to the end.
-    2. arq's hints and the scheduler wake the pump.
+    2. arq's hints, the scheduler and `near` wake the pump.
     3. When stopped: nothing more is claimed, sends get `STOP_GRACE` to end, the rest is given back without an attempt,
        and the worker's key goes.
     """
@@ -116,9 +147,10 @@ async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; 
             loops.append(scheduler.wake_due(pump, shard, kind))
             loops.append(scheduler.reclaim(pump, shard, kind, group))
         try:
-            async with _running(*loops):
-                log.info("worker.started", worker=worker, kind=kind)
-                await stop.wait()
+            with (near or Near()).of(pump):
+                async with _running(*loops):
+                    log.info("worker.started", worker=worker, kind=kind)
+                    await stop.wait()
         finally:
             await pump.stop(STOP_GRACE)
     with contextlib.suppress(Exception):

@@ -29,8 +29,10 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
     box = load_key(settings.secret_key, key_file)
     hints = queue.open_queue(settings.queue_url, "channel")
     pending: set[asyncio.Task[None]] = set()
+    near = queue.Near()
 
     def hint(targets: Sequence[str]) -> None:
+        near.wake(targets)
         task = asyncio.create_task(queue.hint(hints, targets))
         pending.add(task)
         task.add_done_callback(pending.discard)
@@ -53,6 +55,7 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                 digest=True,
                 label=postman.label,
                 most_sends=settings.max_sends,
+                near=near,
             )
         finally:
             reading.cancel()

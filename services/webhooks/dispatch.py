@@ -40,10 +40,11 @@ class Matching:
 class Dispatcher:
     """Handles events of the stream as `shared.streams` asks; it bears seeing one twice."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, pool: ArqRedis) -> None:
+    def __init__(self, store: Store, webhooks: Webhooks, pool: ArqRedis, near: queue.Near) -> None:
         self._store = store
         self._webhooks = webhooks
         self._pool = pool
+        self._near = near
         self._matching = Matching()
 
     async def handle(self, events: Sequence[Event]) -> None:
@@ -67,4 +68,5 @@ class Dispatcher:
             return
         made = await deliveries.create(self._store, items)
         new = [item.target for item, number in zip(items, made, strict=True) if number is not None]
+        self._near.wake(new)
         await queue.hint(self._pool, new)

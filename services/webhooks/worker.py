@@ -37,7 +37,8 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with outbound.Sender(settings.allow_private_targets) as http:
             sender = WebhookSender(Webhooks(store), box, http)
-            dispatcher = Dispatcher(store, Webhooks(store), pool)
+            near = queue.Near()
+            dispatcher = Dispatcher(store, Webhooks(store), pool, near)
             async with _beside(
                 streams.consume(store, GROUP, consumer, dispatcher.handle), _upkeep(store, box)
             ):
@@ -50,6 +51,7 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                     stop=stop,
                     observer=observer,
                     most_sends=settings.max_sends,
+                    near=near,
                 )
     finally:
         with contextlib.suppress(Exception):

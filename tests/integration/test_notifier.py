@@ -12,9 +12,20 @@ from doubles.receiver import Receiver
 from doubles.telegram import BotApi
 from servers import Server
 from waiting import wait_until
+from waking import lost, never
 
 from services.notifier import service
-from shared import channels, channels_store, deliveries, delivery_history, keys, monitors, scripts
+from shared import (
+    channels,
+    channels_store,
+    deliveries,
+    delivery_history,
+    keys,
+    monitors,
+    queue,
+    scheduler,
+    scripts,
+)
 from shared.channels import Channel
 from shared.connection import Store
 from shared.monitors import NewMonitor
@@ -77,6 +88,18 @@ async def test_an_error_reaches_a_channel_and_its_event_is_acknowledged(
     body = json.loads(receiver.journal.received[0]["body"])
     assert body["type"] == "monitor.error"
     assert "disk full" in body["text"]
+
+
+async def test_the_notifier_that_reads_an_event_needs_no_hint(
+    store: Store, server: Server, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the scheduler: it wakes its own pump, at once."""
+    monkeypatch.setattr(queue, "hint", lost)
+    monkeypatch.setattr(scheduler, "wake_due", never)
+    async with Receiver() as receiver, running(store, server.url, key_file):
+        await add_channel(store, key_file, "webhook", {"url": f"{receiver.url}/"})
+        await beat(store, await monitor(store), "error")
+        await wait_until(lambda: receiver.journal.received, "the message")
 
 
 async def test_a_shop_without_a_report_yet_is_told_of(store: Store, server: Server, key_file: Path) -> None:

@@ -4,11 +4,12 @@ import httpx
 import pytest
 from doubles.receiver import Receiver
 from waiting import wait_until
+from waking import lost, never
 from webhooks_api import KEY, deliveries, emit, make, webhooks_client, working
 
 from services.webhooks import consequences, subscriptions
 from services.webhooks.consequences import observe
-from shared import claims, delivery_history, events, keys, retry
+from shared import claims, delivery_history, events, keys, queue, retry, scheduler
 from shared import deliveries as ledger
 from shared.claims import Recorded, Result
 from shared.connection import Store
@@ -56,6 +57,19 @@ async def test_each_webhook_gets_what_it_asked_for(store: Store, api: httpx.Asyn
         await emit(store, "e3", "userx.created")
         await wait_until(lambda: len(receiver.journal.received) >= 6, "every delivery arrives")
     assert paths(receiver) == ["/*", "/*", "/*", "/user.*", "/user.*", "/user.created"]
+
+
+async def test_the_worker_that_reads_an_event_needs_no_hint(
+    store: Store, api: httpx.AsyncClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor the scheduler: it wakes its own pump, at once."""
+    monkeypatch.setattr(queue, "hint", lost)
+    monkeypatch.setattr(scheduler, "wake_due", never)
+    await make(api, f"{receiver.url}/hook")
+    async with working(store):
+        for number in range(3):
+            await emit(store, f"e{number}")
+            await wait_until(lambda: len(receiver.journal.received) > number, "the delivery arrives")  # noqa: B023 - called before the next
 
 
 async def test_history_and_counts_tell_what_happened(
