@@ -6,7 +6,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | key | type | TTL | owner | what |
 |---|---|---|---|---|
 | `mp:{s}:monitor:<id>` | hash | - | shared | the monitor: settings and state (`model.Monitor`; `model.completed`) |
-| `mp:{s}:pulse:<id>` | string | until the deadline | collector | the hint: its expiry event wakes the watchdog |
+| `mp:{s}:pulse:<id>` | string | until the deadline or a little later | collector | the hint: its expiry event wakes the watchdog |
 | `mp:{s}:beats:<id>` | list | - | collector | the newest 100 heartbeats |
 | `mp:{s}:history:<id>` | hash | - | shared | `<day>:<status>` → ms in that status, 400 days; `i:<gen>` → an incident |
 | `mp:{s}:deadlines` | zset | - | watchdog | the ledger: every monitor by deadline in ms, `inf` when it has none |

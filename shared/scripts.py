@@ -181,6 +181,7 @@ async def perish(redis: RedisClient, shard: int, ids: Sequence[str]) -> tuple[in
     """Deaths by the short way, at half the cost; answers as `declare` does, and `LONG_WAY` for what is its matter."""
     shard_keys = (keys.deadlines, keys.events, keys.open_incidents, keys.ingest, keys.gaps)
     key_names = [key(shard) for key in shard_keys] + [keys.monitor(shard, one) for one in ids]
+    key_names += [keys.pulse(shard, one) for one in ids]
     now, results = await run(redis, "perish", key_names, [STALE_AFTER_MS, *ids])
     return int(now), results
 

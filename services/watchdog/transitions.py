@@ -16,9 +16,9 @@ log = structlog.get_logger(__name__)
 DEATHS = metrics.TRANSITIONS.labels("dead")
 Finder = Literal["hint", "sweep"]
 
-BATCH = 16
-"""Deaths declared in one script call: below 1 ms of Redis' time, so that heartbeats pass in between. Twice as many are
-no faster."""
+BATCH = 32
+"""Deaths declared in one script call: below 1 ms of Redis' time, so that heartbeats pass in between. Half as many cost
+the server a fifth more, and this process a third; 48 cost no less."""
 LANES = 2
 """Calls under way at once: Redis works on one while this process writes the next."""
 UNDER_WAY = BATCH * LANES

@@ -54,8 +54,7 @@ local function judge(k, id, deadline, verdict)
   return now - deadline
 end
 
--- The hint of a passed deadline expired with it.
-local ids, results, disarmed = {}, {}, {}
+local ids, results, disarmed, pulses = {}, {}, {}, {}
 local k = {events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
 for i = 2, #ARGV, 2 do ids[i / 2] = ARGV[i] end
 if #ids == 0 then return {now, {}} end
@@ -69,7 +68,11 @@ for i, id in ipairs(ids) do
   if results[i] >= 0 then
     disarmed[#disarmed + 1] = 'inf'
     disarmed[#disarmed + 1] = id
+    pulses[#pulses + 1] = k.pulse
   end
 end
-if #disarmed > 0 then redis.call('ZADD', KEYS[1], unpack(disarmed)) end
+if #disarmed > 0 then
+  redis.call('ZADD', KEYS[1], unpack(disarmed))
+  redis.call('DEL', unpack(pulses))
+end
 return {now, results}

@@ -1,6 +1,6 @@
 -- The short way to die: silence of monitors that were well, know no schedule and run nothing, which is nearly every death.
 -- It is noted in the status; see `complete`. All else is left to `declare`, whose outcome would be the same.
--- KEYS  1 deadlines, 2 events, 3 open, 4 ingest, 5 gaps; then the monitors
+-- KEYS  1 deadlines, 2 events, 3 open, 4 ingest, 5 gaps; then the monitors, then their pulses
 -- ARGV  1 the stamp is stale after this many ms; then the monitors' ids
 -- Returns {now, [per monitor: the lag in ms of a death, or -1 nothing to do, -5 nobody has said yet that we listened up to
 --         its deadline, -6 it needs the long way]}; while the stamp is stale {now, []}
@@ -29,10 +29,11 @@ local function perish(key, id, opened)
   return true
 end
 
--- What is one command for all costs a storm a third less. The hint of a passed deadline expired with it.
-local results, disarmed, opened = {}, {}, {}
+-- What is one command for all costs a storm a third less.
+local results, disarmed, opened, pulses = {}, {}, {}, {}
 local deadlines = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 2))
-for i = 1, #deadlines do
+local count = #deadlines
+for i = 1, count do
   local deadline, id = tonumber(deadlines[i]), ARGV[i + 1]
   if not deadline or deadline > now then results[i] = -1
   elseif deadline > heard then results[i] = -5
@@ -42,9 +43,13 @@ for i = 1, #deadlines do
     if ok and died then
       local last = #disarmed
       disarmed[last + 1], disarmed[last + 2] = 'inf', id
+      pulses[#pulses + 1] = KEYS[5 + count + i]
     end
   end
 end
-if #disarmed > 0 then redis.call('ZADD', KEYS[1], unpack(disarmed)) end
+if #disarmed > 0 then
+  redis.call('ZADD', KEYS[1], unpack(disarmed))
+  redis.call('DEL', unpack(pulses))
+end
 if #opened > 0 then redis.call('ZADD', KEYS[3], unpack(opened)) end
 return {now, results}
