@@ -76,3 +76,13 @@ def commit() -> str:
         ).stdout
 
     return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--short", "-uno") else "")
+
+
+def longest_stop(seconds: float) -> float:
+    """Ms for which a process that only looks at the clock was stopped at most: no call of anybody is safe from that."""
+    last = time.perf_counter()
+    end, longest = last + seconds, 0.0
+    while last < end:
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest * 1000

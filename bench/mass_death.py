@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
+import machine
 import slow
 import uvloop
 from ground import listening, make_durable, process, serving, settings_for
@@ -157,6 +158,7 @@ async def happens(
 
 
 async def main(count: int) -> None:
+    stopped = machine.longest_stop(WATCHED)
     with process(receive) as port, ExitStack() as stack:
         async with scene(count) as (store, settings, ids):
             (channel,) = await add_channels(store, settings, port, 1)
@@ -177,6 +179,7 @@ async def main(count: int) -> None:
             Measure("last death recorded", f"{took:.2f} s after the deadline", took, 3),
             Measure("a field, an event and a deadline for each, alone", f"{least:.2f} s"),
             Measure("longest script call", str(longest), longest.ms, 5),
+            Measure("a process alone was stopped for", f"{stopped:.1f} ms at most, in {WATCHED} s"),
             Measure("messages one by one", str(singles), singles, 5),
             Measure("members of the digests", f"{sum(digests):,} in {len(digests)}: {digests}"),
             Measure("told of all", f"{told:.0f} s after the deadline"),

@@ -82,7 +82,7 @@ def memory(info: Mapping[str, Any]) -> Finding:
 
 
 def notifications(flags: str | None) -> Finding:
-    """Expiry events, the hint by which a silence is found in milliseconds rather than at the next sweep."""
+    """Expiry events, the hint by which a silence is found soon even when the sweep is held up."""
     if flags is None:
         return Finding(
             "notifications", "warn", "CONFIG may not be read here", "look for notify-keyspace-events Ex"
