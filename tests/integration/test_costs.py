@@ -91,7 +91,7 @@ async def test_a_heartbeat_of_a_monitor_that_is_well_is_five_commands(store: Sto
         "hmget": 100,
         "hset": 100,
         "zadd": 100,
-        "pexpire": 100,
+        "set": 100,
         "lpush": 100,
     }
 

@@ -23,13 +23,11 @@ end
 
 -- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once. A hint falls up to a
 -- sixteenth of the time late, 4 s at most: of a hundred thousand that fell in one millisecond, nobody else was heard for a
--- tenth of a second, while the sweep finds each death at its deadline. To move the end of a key that is there, nothing is
--- freed and made anew; a small number as its value needs no memory at all.
+-- tenth of a second, while the sweep finds each death at its deadline.
 local function arm(deadlines, pulse, id, at)
   local left = at - now
   redis.call('ZADD', deadlines, at, id)
-  local ttl = math.max(1, left + math.floor(math.min(left / 16, 4000) * chance))
-  if redis.call('PEXPIRE', pulse, ttl) == 0 then redis.call('SET', pulse, 1, 'PX', ttl) end
+  redis.call('SET', pulse, 1, 'PX', math.max(1, left + math.floor(math.min(left / 16, 4000) * chance))) -- 1 needs no memory
 end
 
 -- disarm(deadlines, pulse, id): no deadline; the monitor stays in the ledger, which lists them all.
