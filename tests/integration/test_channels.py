@@ -15,7 +15,7 @@ from doubles.telegram import BotApi
 from hostile import HOSTILE
 from standardwebhooks import Webhook
 
-from services.notifier.channels import Letter, Outlets, send
+from services.notifier.channels import Letter, Outlets, apprise, send
 from services.notifier.forms import plain, subject
 from services.notifier.message import Fact, compose
 from services.notifier.note import Note
@@ -329,6 +329,18 @@ class TestApprise:
         config = AppriseConfig(url=f"json://127.0.0.1:{receiver.port}/hook")
         await send("apprise", config, LETTER, outlets)
         assert LETTER.note.title in json.loads(receiver.journal.received[0]["body"])["message"]
+
+    async def test_loading_it_is_not_of_the_deadline(self, receiver, outlets, monkeypatch):
+        """On a busy machine its hundred services take longer to load than a send may."""
+        loaded = apprise._library
+
+        def slowly():
+            time.sleep(1.2)
+            return loaded()
+
+        monkeypatch.setattr(apprise, "_library", slowly)
+        config = AppriseConfig(url=f"json://127.0.0.1:{receiver.port}/hook")
+        assert (await send("apprise", config, LETTER, outlets)).status == 200
 
     async def test_its_connections_are_checked(self, receiver):
         """A library's own connections go nowhere that ours may not."""

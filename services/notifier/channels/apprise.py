@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from services.notifier.channels.guard import guarded
@@ -16,11 +17,11 @@ from shared.threads import in_thread
 
 async def send(config: AppriseConfig, letter: Letter, outlets: Outlets) -> Reply:
     """Sends the note as plain text from a thread, within the deadline; its connections are checked like our
-    own.
+    own. What the library loads when it is first used is no part of the deadline.
 
     Raises DeliveryError, permanent for a URL that Apprise does not understand.
     """
-    library = _library()
+    library = await in_thread(_library, "apprise")
     try:
         async with asyncio.timeout(outlets.sender.deadline):
             return await in_thread(
@@ -30,13 +31,16 @@ async def send(config: AppriseConfig, letter: Letter, outlets: Outlets) -> Reply
         raise DeliveryError("Apprise did not finish in time.", label="timeout") from None
 
 
+@cache
 def _library() -> Any:
+    """The library with its hundred services, which it loads for the first URL: seconds on a busy machine."""
     try:
         import apprise  # noqa: PLC0415 - the extra is optional, and takes half a second to load
     except ImportError:
         raise DeliveryError(
             "Apprise is not installed: install mishpulse[apprise].", permanent=True, label="config"
         ) from None
+    apprise.Apprise.instantiate("json://localhost")
     return apprise
 
 
