@@ -43,7 +43,8 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         if snapshot:
             shutil.copy(snapshot, Path(folder, "dump.rdb"))
-        server = Server(name, binaries()[name], Path(folder), environment=embedded.environment())
+        binary = binaries()[name]
+        server = Server(name, binary, Path(folder), environment=embedded.environment(binary))
         server.start(*embedded.tuning(), *options)
         assert server.process is not None
         if core is not None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ground import ROOT, binaries
 
+from services import embedded
+
 PACKAGES = ("uvicorn", "uvloop", "httptools", "redis", "hiredis", "aiohttp", "httpx")
 
 
@@ -33,7 +35,10 @@ def describe() -> dict[str, str]:
 def _server(path: str) -> str:
     out = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     number = re.search(r"v=([\d.]+)", out)
-    return f"{out.split()[0]} {number[1]}" if number else out.strip()
+    allocator = (
+        " with jemalloc" if "jemalloc" in out + embedded.environment(path).get("LD_PRELOAD", "") else ""
+    )
+    return f"{out.split()[0]} {number[1]}{allocator}" if number else out.strip()
 
 
 def busy() -> float:

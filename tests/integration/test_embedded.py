@@ -1,6 +1,9 @@
 """Which server `mishpulse up` embeds, and that there is one at a time per folder."""
 
+import asyncio
 import os
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,10 @@ from services.embedded import Embedded, find_binary
 from shared.errors import PulseError
 
 
-def fake(folder: Path, name: str, version: str) -> Path:
-    """A server on the PATH that only tells its version."""
+def fake(folder: Path, name: str, version: str, malloc: str = "malloc=own") -> Path:
+    """A server on the PATH that only tells its version and its allocator."""
     path = folder / name
-    path.write_text(f"#!/bin/sh\necho '{name} v={version} sha=0'\n")
+    path.write_text(f"#!/bin/sh\necho '{name} v={version} sha=0 {malloc} bits=64'\n")
     path.chmod(0o755)
     return path
 
@@ -104,9 +107,60 @@ async def test_it_keeps_every_promise_of_redis_conf(valkey: Embedded) -> None:
     assert os.fsencode(given["--unixsocket"])
 
 
-def test_an_operators_own_tunables_come_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operators_own_tunables_come_after_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that they win where both name the same."""
+    server = str(fake(path, "valkey-server", "9.1.2"))
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    assert embedded.environment()["GLIBC_TUNABLES"] == f"{embedded.ALLOCATOR}:glibc.malloc.arena_max=1"
+    assert embedded.environment(server)["GLIBC_TUNABLES"] == f"{embedded.TUNABLES}:glibc.malloc.arena_max=1"
     monkeypatch.delenv("GLIBC_TUNABLES")
-    assert embedded.environment()["GLIBC_TUNABLES"] == embedded.ALLOCATOR
+    assert embedded.environment(server)["GLIBC_TUNABLES"] == embedded.TUNABLES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
+class TestAllocator:
+    """A server that was made with the C library's allocator is given jemalloc."""
+
+    @pytest.fixture(autouse=True)
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The machine has jemalloc, and the operator preloads nothing."""
+        monkeypatch.setattr("ctypes.util.find_library", lambda name: f"lib{name}.so.2")
+        monkeypatch.delenv("LD_PRELOAD", raising=False)
+
+    def test_it_is_preloaded(self, path: Path) -> None:
+        """By its name, as the machine finds it."""
+        server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
+        assert embedded.environment(str(server))["LD_PRELOAD"] == "libjemalloc.so.2"
+
+    def test_a_server_that_brings_its_own_is_left_alone(self, path: Path) -> None:
+        """As Debian's Redis does."""
+        server = fake(path, "redis-server", "7.0.15", "malloc=jemalloc-5.3.0")
+        assert "LD_PRELOAD" not in embedded.environment(str(server))
+
+    def test_an_operators_own_is_left_alone(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two allocators are one too many."""
+        server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
+        monkeypatch.setenv("LD_PRELOAD", "libc.so.6")
+        assert embedded.environment(str(server))["LD_PRELOAD"] == "libc.so.6"
+
+    def test_one_that_starts_nothing_is_not_taken(self, path: Path) -> None:
+        """A jemalloc made for another page size ends every program."""
+        server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
+        server.write_text(server.read_text().replace("echo", '[ -z "$LD_PRELOAD" ] || exit 134\necho'))
+        assert "LD_PRELOAD" not in embedded.environment(str(server))
+
+    def test_without_it_the_tunables_do(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The machine has none."""
+        monkeypatch.setattr("ctypes.util.find_library", lambda _: None)
+        server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
+        assert "LD_PRELOAD" not in embedded.environment(str(server))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+async def test_the_server_runs_with_the_machines_jemalloc(valkey: Embedded) -> None:
+    """Where it is installed; without it elsewhere."""
+    process = await valkey.spawn()
+    await wait_until(valkey.answers, "it answers")
+    mapped = await asyncio.to_thread(Path(f"/proc/{process.pid}/maps").read_text)
+    process.terminate()
+    assert await process.wait() == 0
+    assert ("jemalloc" in mapped) == bool(find_library("jemalloc"))
