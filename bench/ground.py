@@ -43,9 +43,9 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as folder:
         if snapshot:
             shutil.copy(snapshot, Path(folder, "dump.rdb"))
-        binary = binaries()[name]
-        server = Server(name, binary, Path(folder), environment=embedded.environment(binary))
-        server.start(*embedded.tuning(), *options)
+        binary = embedded.Binary.at(binaries()[name])
+        server = Server(name, binary.path, Path(folder), environment=embedded.environment(binary))
+        server.start(*embedded.tuning(binary), *options)
         assert server.process is not None
         if core is not None:
             os.sched_setaffinity(server.process.pid, {core})

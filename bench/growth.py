@@ -4,8 +4,8 @@
 
 Goal: at most 1.2 times as much CPU time. The heartbeats go round all monitors, and each monitor was heard before.
 Beside it stand the five commands that a heartbeat needs at least, sent plainly, without a script and in large
-portions: what they grow by is the server's own, whoever asks. Valkey fetches the keys of such a portion ahead of time,
-which it cannot do for what a script is going to ask; they are measured with it and without.
+portions: what they grow by is the server's own, whoever asks. Valkey fetches the keys of such a portion ahead of time, as
+it does for the keys that a script names; they are measured with it and without.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from loading import LONG, Wire
 from report import Curve, Measure, report
 from running import Running, running
 
+from services import embedded
 from shared import keys
 from shared.connection import Store, connect
 
@@ -35,8 +36,6 @@ PLAIN = 100_000
 TURN = 5_000
 """Of them, so many to one server and then to the other: what slows the machine down for a second slows both."""
 PORTION = 500
-AHEAD = 16
-"""Keys that Valkey fetches ahead unless told otherwise."""
 MOST = 400
 """Seconds that the first round may take."""
 
@@ -119,7 +118,7 @@ def plain(name: str) -> list[tuple[str | int, ...]]:
 
 def run_plain(sides: list[Side], place: int) -> int:
     """The five commands on both servers in turns, from monitor `place` of the many on; returns how many."""
-    for number, name in ((0, "plain"), (AHEAD, "ahead")):
+    for number, name in ((0, "plain"), (embedded.AHEAD, "ahead")):
         if not all(side.fetch_ahead(number) for side in sides) and number:
             break
         before = [cpu_seconds(side.server_pid) for side in sides]

@@ -33,12 +33,10 @@ def describe() -> dict[str, str]:
 
 
 def _server(path: str) -> str:
-    out = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    number = re.search(r"v=([\d.]+)", out)
-    allocator = (
-        " with jemalloc" if "jemalloc" in out + embedded.environment(path).get("LD_PRELOAD", "") else ""
-    )
-    return f"{out.split()[0]} {number[1]}{allocator}" if number else out.strip()
+    binary = embedded.Binary.at(path)
+    number = re.search(r"v=([\d.]+)", binary.said)
+    jemalloc = "jemalloc" in binary.said + embedded.environment(binary).get("LD_PRELOAD", "")
+    return f"{binary.said.split()[0]} {number[1] if number else '?'}{' with jemalloc' if jemalloc else ''}"
 
 
 def busy() -> float:

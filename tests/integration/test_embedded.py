@@ -10,7 +10,7 @@ import pytest
 from waiting import wait_until
 
 from services import embedded
-from services.embedded import Embedded, find_binary
+from services.embedded import Binary, Embedded, find_binary
 from shared.errors import PulseError
 
 
@@ -32,7 +32,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_package_comes_first(path: Path) -> None:
     """The Valkey of the package is taken, although there is one on the PATH."""
     fake(path, "valkey-server", "9.9.9")
-    assert find_binary() == embedded._packaged()
+    assert find_binary().path == embedded._packaged()
 
 
 @pytest.mark.parametrize("name", ["valkey-server", "redis-server"])
@@ -40,14 +40,14 @@ def test_without_the_package_the_path_serves(name: str, path: Path, monkeypatch:
     """A valkey-server or redis-server of the PATH does it then."""
     monkeypatch.setattr(embedded, "_packaged", lambda: None)
     found = fake(path, name, "7.0.15")
-    assert find_binary() == str(found)
+    assert find_binary().path == str(found)
 
 
 def test_a_binary_that_does_not_run_is_passed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package for another libc does not keep the PATH's server from being used."""
     monkeypatch.setattr(embedded, "_packaged", lambda: str(path / "missing"))
     found = fake(path, "redis-server", "7.2.4")
-    assert find_binary() == str(found)
+    assert find_binary().path == str(found)
 
 
 def test_a_server_that_is_too_old_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ async def test_a_server_that_cannot_start_says_why(valkey: Embedded, tmp_path: P
 
 async def test_it_keeps_every_promise_of_redis_conf(valkey: Embedded) -> None:
     """What deploy/redis.conf sets for Compose holds here too."""
-    options = embedded.options(valkey.data, valkey.socket)
+    options = embedded.options(valkey.binary, valkey.data, valkey.socket)
     given = dict(zip(options[::2], options[1::2], strict=True))
     own_ways = {"bind", "protected-mode", "dir"}
     for line in (Path(__file__).parents[2] / "deploy" / "redis.conf").read_text().splitlines():
@@ -107,9 +107,18 @@ async def test_it_keeps_every_promise_of_redis_conf(valkey: Embedded) -> None:
     assert os.fsencode(given["--unixsocket"])
 
 
+@pytest.mark.parametrize(
+    ("said", "knows"),
+    [("Valkey server v=9.1.2 ", True), ("Valkey server v=7.2.8 ", False), ("Redis server v=8.0.1 ", False)],
+)
+def test_what_only_valkey_knows_is_told_to_valkey(said: str, knows: bool) -> None:
+    """Another server does not start with a setting that it does not know."""
+    assert ("--prefetch-batch-max-size" in embedded.tuning(Binary("", said))) == knows
+
+
 def test_an_operators_own_tunables_come_after_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that they win where both name the same."""
-    server = str(fake(path, "valkey-server", "9.1.2"))
+    server = Binary.at(str(fake(path, "valkey-server", "9.1.2")))
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     assert embedded.environment(server)["GLIBC_TUNABLES"] == f"{embedded.TUNABLES}:glibc.malloc.arena_max=1"
     monkeypatch.delenv("GLIBC_TUNABLES")
@@ -129,30 +138,30 @@ class TestAllocator:
     def test_it_is_preloaded(self, path: Path) -> None:
         """By its name, as the machine finds it."""
         server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
-        assert embedded.environment(str(server))["LD_PRELOAD"] == "libjemalloc.so.2"
+        assert embedded.environment(Binary.at(str(server)))["LD_PRELOAD"] == "libjemalloc.so.2"
 
     def test_a_server_that_brings_its_own_is_left_alone(self, path: Path) -> None:
         """As Debian's Redis does."""
         server = fake(path, "redis-server", "7.0.15", "malloc=jemalloc-5.3.0")
-        assert "LD_PRELOAD" not in embedded.environment(str(server))
+        assert "LD_PRELOAD" not in embedded.environment(Binary.at(str(server)))
 
     def test_an_operators_own_is_left_alone(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two allocators are one too many."""
         server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
         monkeypatch.setenv("LD_PRELOAD", "libc.so.6")
-        assert embedded.environment(str(server))["LD_PRELOAD"] == "libc.so.6"
+        assert embedded.environment(Binary.at(str(server)))["LD_PRELOAD"] == "libc.so.6"
 
     def test_one_that_starts_nothing_is_not_taken(self, path: Path) -> None:
         """A jemalloc made for another page size ends every program."""
         server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
         server.write_text(server.read_text().replace("echo", '[ -z "$LD_PRELOAD" ] || exit 134\necho'))
-        assert "LD_PRELOAD" not in embedded.environment(str(server))
+        assert "LD_PRELOAD" not in embedded.environment(Binary.at(str(server)))
 
     def test_without_it_the_tunables_do(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The machine has none."""
         monkeypatch.setattr("ctypes.util.find_library", lambda _: None)
         server = fake(path, "valkey-server", "9.1.2", "malloc=libc")
-        assert "LD_PRELOAD" not in embedded.environment(str(server))
+        assert "LD_PRELOAD" not in embedded.environment(Binary.at(str(server)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
