@@ -7,6 +7,9 @@ highest (`livemax`) or the sum (`livesum`) of the living processes.
 """
 
 import asyncio
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -27,6 +30,20 @@ Group = Literal["notifier", "webhooks"]
 """A consumer group of the event stream; its arq queue is named alike."""
 Kind = Literal["telegram", "email", "apprise", "channel_webhook", "self_ping", "webhook"]
 """Where a delivery goes: a channel, by its type (`channel_webhook` is one of type webhook), or a webhook."""
+
+
+class BatchHistogram(Histogram):
+    """A histogram without labels that takes the observations of a whole batch."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """The same as `observe` for each, with one change of each bucket that is met.
+
+        One by one they would be a fifth of the watchdog's time in a storm.
+        """
+        for place, count in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[place].inc(count)
+        self._sum.inc(sum(amounts))
+
 
 # --- collector ---
 
@@ -69,7 +86,7 @@ TRANSITIONS: Final = Counter(
     "Status changes by the new status: dead as the watchdog declares it, others as the notifier reads them",
     ["status"],
 )
-DETECTION_LAG: Final = Histogram(
+DETECTION_LAG: Final = BatchHistogram(
     "mishpulse_detection_lag_seconds",
     "Time from a monitor's deadline until it was declared dead",
     buckets=LAG_BUCKETS,

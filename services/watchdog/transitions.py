@@ -100,8 +100,7 @@ async def judged(store: Store, shard: int, ids: Sequence[str]) -> tuple[int, dic
 def _count(found: Sequence[tuple[str, int]], by: Finder) -> int:
     """How many died; the self-ping's death is no news, but its lag is the lag."""
     lags = {monitor_id: lag for monitor_id, lag in found if lag >= 0}
-    for lag in lags.values():
-        metrics.DETECTION_LAG.observe(lag / 1000)
+    metrics.DETECTION_LAG.observe_all([lag / 1000 for lag in lags.values()])
     deaths = len(lags) - (synthetic.MONITOR in lags)
     DEATHS.inc(deaths)
     metrics.DETECTIONS.labels(by).inc(deaths)
