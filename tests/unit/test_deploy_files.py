@@ -1,6 +1,5 @@
 """The files an operator installs: in step with the code, and valid to the programs that read them."""
 
-import ast
 import json
 import re
 import shutil
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from prometheus_client.metrics import MetricWrapperBase
 
-from shared import settings
+from shared import metrics, settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -57,19 +57,19 @@ def test_example_leaves_every_line_to_the_operator():
     assert [line for line in lines if line and not line.startswith("#")] == []
 
 
+SAMPLES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+"""What a metric's samples are called after its name, by its type."""
+
+
 def metric_names() -> set[str]:
     """Every sample name that shared/metrics.py can produce."""
-    tree = ast.parse((ROOT / "shared/metrics.py").read_text())
-    names = set()
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        kind = getattr(call.func, "id", "")
-        if kind in ("Counter", "Gauge", "Histogram"):
-            name = ast.literal_eval(call.args[0])
-            suffixes = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}[
-                kind
-            ]
-            names |= {name + suffix for suffix in suffixes}
-    return names
+    return {
+        described.name + suffix
+        for collector in vars(metrics).values()
+        if isinstance(collector, MetricWrapperBase)
+        for described in collector.describe()
+        for suffix in SAMPLES[described.type]
+    }
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "grafana/mishpulse.json"])
