@@ -90,7 +90,11 @@ class Node:
 
 @dataclass
 class SentinelGroup:
-    """One primary, its replicas and the sentinels that watch it; each may be killed and come back."""
+    """One primary, its replicas and the sentinels that watch it; each may be killed and come back.
+
+    A sentinel first pings the primary it switched to after a whole period, a second unless told otherwise: with
+    `down-after-milliseconds` no longer than that, it now and then takes that primary for gone and replaces it too.
+    """
 
     binary: str
     folder: Path
@@ -121,6 +125,7 @@ class SentinelGroup:
         self.watchers = [self._watcher(self.folder / f"sentinel{i}") for i in range(self.sentinels)]
         for watcher in self.watchers:
             watcher.start("--sentinel")
+            watcher.ask("SENTINEL", "DEBUG", "PING-PERIOD", min(1_000, self.down_after_ms // 5))
         eventually(self.settled, "the sentinels know each other and the replicas")
         return self
 
