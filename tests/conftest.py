@@ -1,11 +1,13 @@
 """Fixtures of every test: real servers, and an empty store on each of them."""
 
+import functools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.dependencies import models as fastapi_models
 from servers import Server, binaries
 
 from shared.connection import Store, connect
@@ -24,6 +26,18 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def forgotten_apps() -> Iterator[None]:
+    """FastAPI remembers thousands of endpoints, and so every app, store and event loop that was ever tested.
+
+    Three million objects at the end of a run: each look for garbage then stops the test under way for two seconds.
+    """
+    yield
+    for cached in vars(fastapi_models).values():
+        if isinstance(cached, functools._lru_cache_wrapper):
+            cached.cache_clear()
 
 
 @pytest.fixture(scope="session", params=list(SERVERS))
