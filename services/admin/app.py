@@ -1,5 +1,7 @@
 """The admin's FastAPI app, and the web pages beside it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,22 @@ from shared.web import create_api
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
-    """The admin; ConfigError when there is no key for the channels' secrets."""
-    app = create_api("MishPulse admin", store, settings)
+    """The admin; ConfigError when there is no key for the channels' secrets.
+
+    The end of its lifespan closes the connections to the other services.
+    """
+    neighbours = Neighbours(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await neighbours.aclose()
+
+    app = create_api("MishPulse admin", store, settings, lifespan)
     app.state.box = load_key(
         settings.secret_key, Path(settings.secret_key_file) if settings.secret_key_file else None, create=True
     )
-    app.state.neighbours = Neighbours(settings)
+    app.state.neighbours = neighbours
     app.add_middleware(Beside, pages=create_pages(app))
     app.add_middleware(BodyLimit)
     for resource in (monitors, incidents, channels, tokens, status_pages, system, poison):

@@ -272,6 +272,15 @@ async def test_webhooks_are_asked_for_where_the_settings_say(store: Store):
         assert "Activate" in (await client.get("/ui/webhooks/1")).text
 
 
+async def test_the_connections_to_other_services_end_with_the_admin(store: Store):
+    """Nothing is left to the garbage collector."""
+    app = create_app(store, settings())
+    async with app.router.lifespan_context(app):
+        client = app.state.neighbours.client("webhooks")
+        assert not client.is_closed
+    assert client.is_closed
+
+
 async def test_the_fleet_shows_each_shop_with_its_success_counts(store: Store):
     """Versions as bars, and a row for each shop: what its telemetry sent, skipped and failed."""
     secret = "the heartbeat secret"
