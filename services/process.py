@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import resource
 import signal
@@ -145,6 +146,15 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def freeze() -> None:
+    """What was made until now stays: no look for garbage goes through it again.
+
+    A service is a hundred thousand objects before its first request, and a look through them stops it for 40 to 110 ms.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _exit_late() -> None:
     timer = threading.Timer(END_WITHIN, os._exit, (1,))
     timer.daemon = True
@@ -175,6 +185,7 @@ async def _live(service: str, settings: Settings, main: Main, signals: tuple[sig
         probe = health.Health(store.redis)
         side.append(asyncio.create_task(serve(probe, listener, ended, lifespan=False, drain=1)))
     log.info("starting", pid=os.getpid())
+    freeze()
     try:
         await main(store, settings, stop)
     finally:
@@ -220,11 +231,14 @@ def _http_main(service: str, listener: socket.socket) -> Main:
             from services.composite import create_composite  # noqa: PLC0415
 
             app = create_composite(store, settings)
+            freeze()
             await serve(app, listener, stop, drain=DRAIN_IN_GROUP)
             return
         if service == "admin":
             await show_admin_token(store, settings)
-        await serve(alone.create_app(store, settings), listener, stop)
+        app = alone.create_app(store, settings)
+        freeze()
+        await serve(app, listener, stop)
 
     return main
 
