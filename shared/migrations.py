@@ -9,9 +9,8 @@ from shared.model import made_at
 
 async def shrink_monitors(store: Store) -> None:
     """1 → 2: tokens move from keys of their own into buckets, and a monitor keeps no field that says nothing."""
-    ids = await monitors.all_ids(store)
-    for start in range(0, len(ids), monitors.PAGE):
-        await _shrink(store, ids[start : start + monitors.PAGE])
+    async for ids in monitors.id_pages(store):
+        await _shrink(store, ids)
 
 
 async def _shrink(store: Store, ids: Sequence[str]) -> None:

@@ -1,5 +1,8 @@
 """Monitors in Redis beyond a single script: creating with token and slug, reading, listing."""
 
+import asyncio
+import heapq
+import itertools
 import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -142,17 +145,32 @@ async def deadlines(store: Store, ids: Sequence[str]) -> dict[str, int | None]:
     return found
 
 
-async def all_ids(store: Store) -> list[str]:
-    """The id of every monitor, oldest first; reads the ledger in steps, so that it never holds Redis up."""
-    found: set[str] = set()
+async def id_pages(store: Store) -> AsyncIterator[list[str]]:
+    """The id of every monitor, oldest first, in pages of at most `PAGE`.
+
+    The ledger is read in steps and sorted in steps: it holds up neither Redis nor whoever else lives in this process.
+    """
+    known = {synthetic.MONITOR}
+    runs: list[list[str]] = []
     for shard in range(store.shards):
         cursor = 0
         while True:
             cursor, chunk = await store.redis.zscan(keys.deadlines(shard), cursor, count=1000)
-            found.update(monitor_id for monitor_id, _ in chunk)
+            # ZSCAN may tell of one twice.
+            new = {monitor_id for monitor_id, _ in chunk} - known
+            known |= new
+            runs.append(sorted(new))
             if not cursor:
                 break
-    return sorted(found - {synthetic.MONITOR})
+    ordered = heapq.merge(*runs)
+    while page := list(itertools.islice(ordered, PAGE)):
+        yield page
+        await asyncio.sleep(0)
+
+
+async def all_ids(store: Store) -> list[str]:
+    """The id of every monitor, oldest first, in one list."""
+    return [monitor_id async for page in id_pages(store) for monitor_id in page]
 
 
 async def count(store: Store) -> int:
@@ -167,9 +185,8 @@ async def count(store: Store) -> int:
 
 async def pages(store: Store) -> AsyncIterator[list[Monitor]]:
     """Every monitor, in pages of at most `PAGE`, oldest first."""
-    ids = await all_ids(store)
-    for start in range(0, len(ids), PAGE):
-        yield await get_many(store, ids[start : start + PAGE])
+    async for ids in id_pages(store):
+        yield await get_many(store, ids)
 
 
 async def update(store: Store, monitor: Monitor, fields: Mapping[str, str]) -> Monitor:

@@ -37,8 +37,11 @@ def tags_of(stored: str) -> list[str]:
 
 async def find(store: Store, wanted: Wanted, limit: int, offset: int) -> tuple[list[Monitor], int]:
     """One page of the monitors that are wanted, oldest first, and how many there are in all."""
-    ids = await monitors.all_ids(store)
-    if not wanted.all:
-        fields = await monitors.fields(store, ids, ("status", "tags", "name", "slug"))
-        ids = [one for one in ids if one in fields and wanted.includes(one, *fields[one])]
+    ids: list[str] = []
+    async for page in monitors.id_pages(store):
+        if wanted.all:
+            ids += page
+            continue
+        fields = await monitors.fields(store, page, ("status", "tags", "name", "slug"))
+        ids += [one for one in page if one in fields and wanted.includes(one, *fields[one])]
     return await monitors.get_many(store, ids[offset : offset + limit]), len(ids)

@@ -2,22 +2,21 @@
 
 import heapq
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from shared import keys, monitors
 from shared.connection import Store
-from shared.model import STATUSES, Status
+from shared.model import Status
 
 FIELDS = ("status", "tags", "name", "slug", "seen", "since")
 WORST: dict[str, int] = {"dead": 0, "error": 1, "warning": 2, "new": 3, "alive": 4, "paused": 5}
 SORTS = ("status", "name", "seen", "created")
+HELD = 2 * monitors.PAGE
+"""Rows of which the first are kept while more are coming."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A monitor as lists show it; times in ms, `tags` as stored."""
 
     id: str
@@ -34,14 +33,14 @@ class Row:
         return json.loads(self.tags) if self.tags else []
 
 
-async def scan(store: Store) -> list[Row]:
-    """Every monitor, oldest first; read and made page by page, so that others of this process have their turn."""
-    ids = await monitors.all_ids(store)
-    rows: list[Row] = []
-    for start in range(0, len(ids), monitors.PAGE):
-        found = await monitors.fields(store, ids[start : start + monitors.PAGE], FIELDS)
-        rows += [_row(monitor_id, values) for monitor_id, values in found.items()]
-    return rows
+async def pages(store: Store) -> AsyncIterator[list[Row]]:
+    """Every monitor, oldest first, page by page, so that others of this process have their turn in between.
+
+    Keep no more of a page than is shown: making and forgetting 100,000 rows at once takes 100 ms of everybody's.
+    """
+    async for ids in monitors.id_pages(store):
+        found = await monitors.fields(store, ids, FIELDS)
+        yield [_row(monitor_id, values) for monitor_id, values in found.items()]
 
 
 def _row(monitor_id: str, values: Sequence[str]) -> Row:
@@ -57,16 +56,9 @@ def _row(monitor_id: str, values: Sequence[str]) -> Row:
     )
 
 
-def counts(rows: Sequence[Row]) -> dict[str, int]:
-    """How many monitors are in each status, every status named."""
-    found = Counter(row.status for row in rows)
-    return {status: found[status] for status in STATUSES}
-
-
-def tags(rows: Sequence[Row]) -> list[str]:
-    """Every tag in use, by the alphabet."""
-    stored = {row.tags for row in rows if row.tags}
-    return sorted({tag for text in stored for tag in json.loads(text)}, key=str.casefold)
+def tags(stored: Iterable[str]) -> list[str]:
+    """Every tag of what monitors have stored as theirs, by the alphabet."""
+    return sorted({tag for text in stored if text for tag in json.loads(text)}, key=str.casefold)
 
 
 def matching(rows: Sequence[Row], *, q: str = "", tag: str = "", status: str = "") -> list[Row]:
@@ -98,6 +90,30 @@ def first(rows: Sequence[Row], sort: str, count: int) -> list[Row]:
     if count * 8 > len(rows):
         return sorted(rows, key=ORDERS[sort], reverse=newest)[:count]
     return (heapq.nlargest if newest else heapq.nsmallest)(count, rows, key=ORDERS[sort])
+
+
+class Best:
+    """The first `count` rows in an order of `SORTS`, of rows that come page by page.
+
+    `seen` counts all that came. Of those it holds a few pages; all of them when more than that are wanted.
+    """
+
+    def __init__(self, sort: str, count: int) -> None:
+        self._sort = sort
+        self._count = count
+        self._held: list[Row] = []
+        self.seen = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Takes the next page."""
+        self.seen += len(rows)
+        self._held += rows
+        if self._count <= HELD and len(self._held) >= 2 * HELD:
+            self._held = self.rows()
+
+    def rows(self) -> list[Row]:
+        """The first of all that came."""
+        return first(self._held, self._sort, self._count)
 
 
 async def recent_beats(store: Store, ids: Sequence[str], count: int) -> dict[str, list[tuple[int, str]]]:

@@ -1,6 +1,7 @@
 """What everybody may see of how things stand: names, statuses, uptime and incidents, and nothing else."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -79,9 +80,15 @@ class Kept:
 
 async def standing(store: Store, page: StatusPage | None) -> Standing:
     """How the monitors of a page stand; None is the default page, with all but the shops."""
-    rows = [row for row in await overview.scan(store) if _belongs(row, page)]
-    order = "status" if len(rows) > SHOWN else "name"
-    shown = overview.first(rows, order, SHOWN)
+    counts: Counter[str] = Counter()
+    worst = overview.Best("status", SHOWN)
+    async for rows in overview.pages(store):
+        belonging = [row for row in rows if _belongs(row, page)]
+        counts.update(row.status for row in belonging)
+        worst.add(belonging)
+    shown = worst.rows()
+    if worst.seen <= SHOWN:
+        shown = overview.first(shown, "name", SHOWN)
     now = await past.now(store)
     monitors, incidents = [], []
     for row, (days, theirs) in zip(shown, await _histories(store, [row.id for row in shown]), strict=True):
@@ -90,9 +97,9 @@ async def standing(store: Store, page: StatusPage | None) -> Standing:
         incidents += [PublicIncident(one.id, row.name, one.worst, one.opened, one.closed) for one in theirs]
     incidents.sort(key=lambda one: one.opened, reverse=True)
     return Standing(
-        overall=_overall(rows),
+        overall=_overall(counts),
         monitors=monitors,
-        hidden=len(rows) - len(shown),
+        hidden=worst.seen - len(shown),
         open=[one for one in incidents if one.closed is None],
         past=[one for one in incidents if one.closed is not None and one.closed > now - PAST_MS][:50],
         at=now,
@@ -105,14 +112,13 @@ def _belongs(row: Row, page: StatusPage | None) -> bool:
     return not page.tags or bool(set(page.tags) & set(row.tag_list))
 
 
-def _overall(rows: Sequence[Row]) -> str:
-    heard = [row.status for row in rows if row.status not in ("new", "paused")]
+def _overall(counts: Counter[str]) -> str:
+    heard = counts.total() - counts["new"] - counts["paused"]
     if not heard:
         return "none"
-    bad = sum(1 for status in heard if status in ("dead", "error"))
-    if bad == len(heard):
+    if counts["dead"] + counts["error"] == heard:
         return "down"
-    return "degraded" if any(status in PARTIAL for status in heard) else "up"
+    return "degraded" if any(counts[status] for status in PARTIAL) else "up"
 
 
 def _monitor(row: Row, days: Days, incidents: list[Incident], now: int) -> PublicMonitor:

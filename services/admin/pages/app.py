@@ -31,7 +31,17 @@ from services.admin.pages import (
     system,
     webhooks,
 )
-from services.admin.pages.site import HEADERS, Denied, Handler, Visit, language_of, page, show, to_sign_in
+from services.admin.pages.site import (
+    HEADERS,
+    Denied,
+    Handler,
+    Visit,
+    language_of,
+    load_templates,
+    page,
+    show,
+    to_sign_in,
+)
 from services.admin.standing import Kept
 from shared import sessions
 from shared.connection import UNAVAILABLE
@@ -166,6 +176,7 @@ HANDLERS: dict[type[Exception] | int, Callable[[Request, Exception], Awaitable[R
 
 def create_pages(api: FastAPI) -> Starlette:
     """The pages over the store, settings and secrets of the API's app."""
+    load_templates()
     pages = Starlette(routes=list(ROUTES), exception_handlers=HANDLERS)
     pages.state = api.state
     pages.state.activity = Activity()

@@ -15,8 +15,11 @@ from shared.errors import Conflict
 
 async def listing(visit: Visit) -> Response:
     """The pages, and how badges are embedded."""
-    rows = await overview.scan(visit.store)
-    example = next((row.slug for row in rows if row.slug), "")
+    example = ""
+    async for rows in overview.pages(visit.store):
+        example = next((row.slug for row in rows if row.slug), "")
+        if example:
+            break
     base = origin(visit.request, visit.settings)
     return show(visit, "status_pages.html", pages=await api.every(visit.store), example=example, base=base)
 
