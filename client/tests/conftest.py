@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -9,6 +10,14 @@ import pytest
 from recorder import Recorder
 
 CLIENT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_usual():
+    """Who starts the tests in the background has their processes ignore signals, and those that they start as well."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
