@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 PAGE = 500
 """Monitors read in one round trip: about a millisecond of Redis' time."""
+SHARDS_PER_PAGE = 8
+"""A page of all monitors is as large as one call of each shard allows, up to so many: some 10 ms of the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,17 @@ async def fields(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict
     return found
 
 
+async def fields_of_all(store: Store, names: Sequence[str]) -> AsyncIterator[dict[str, list[str]]]:
+    """The fields `names` of every monitor, oldest first, page by page; see `fields`.
+
+    Keep no more of a page than is needed: to make and to forget 100,000 monitors at once takes 100 ms of everybody's.
+    """
+    # A page is a call for each shard: of many shards it takes more monitors, or most of a call would be its way.
+    async for ids in id_pages(store, PAGE * min(store.shards, SHARDS_PER_PAGE)):
+        found = await fields(store, ids, names)
+        yield {monitor_id: found[monitor_id] for monitor_id in ids if monitor_id in found}
+
+
 async def deadlines(store: Store, ids: Sequence[str]) -> dict[str, int | None]:
     """When each monitor is due in ms; None where it has no deadline."""
     by_shard: dict[int, list[str]] = {}
@@ -145,8 +158,8 @@ async def deadlines(store: Store, ids: Sequence[str]) -> dict[str, int | None]:
     return found
 
 
-async def id_pages(store: Store) -> AsyncIterator[list[str]]:
-    """The id of every monitor, oldest first, in pages of at most `PAGE`.
+async def id_pages(store: Store, size: int = PAGE) -> AsyncIterator[list[str]]:
+    """The id of every monitor, oldest first, in pages of at most `size`.
 
     The ledger is read in steps and sorted in steps: it holds up neither Redis nor whoever else lives in this process.
     """
@@ -162,8 +175,9 @@ async def id_pages(store: Store) -> AsyncIterator[list[str]]:
             runs.append(sorted(new))
             if not cursor:
                 break
+    del known
     ordered = heapq.merge(*runs)
-    while page := list(itertools.islice(ordered, PAGE)):
+    while page := list(itertools.islice(ordered, size)):
         yield page
         await asyncio.sleep(0)
 

@@ -37,11 +37,9 @@ def tags_of(stored: str) -> list[str]:
 
 async def find(store: Store, wanted: Wanted, limit: int, offset: int) -> tuple[list[Monitor], int]:
     """One page of the monitors that are wanted, oldest first, and how many there are in all."""
-    ids: list[str] = []
-    async for page in monitors.id_pages(store):
-        if wanted.all:
-            ids += page
-            continue
-        fields = await monitors.fields(store, page, ("status", "tags", "name", "slug"))
-        ids += [one for one in page if one in fields and wanted.includes(one, *fields[one])]
+    if wanted.all:
+        ids = await monitors.all_ids(store)
+    else:
+        found = monitors.fields_of_all(store, ("status", "tags", "name", "slug"))
+        ids = [one async for page in found for one, fields in page.items() if wanted.includes(one, *fields)]
     return await monitors.get_many(store, ids[offset : offset + limit]), len(ids)

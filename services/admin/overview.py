@@ -13,7 +13,7 @@ FIELDS = ("status", "tags", "name", "slug", "seen", "since")
 WORST: dict[str, int] = {"dead": 0, "error": 1, "warning": 2, "new": 3, "alive": 4, "paused": 5}
 SORTS = ("status", "name", "seen", "created")
 HELD = 2 * monitors.PAGE
-"""Rows of which the first are kept while more are coming."""
+"""The most rows of which the best are kept while more are coming; for more of them all are kept, and sorted once."""
 
 
 class Row(NamedTuple):
@@ -34,13 +34,9 @@ class Row(NamedTuple):
 
 
 async def pages(store: Store) -> AsyncIterator[list[Row]]:
-    """Every monitor, oldest first, page by page, so that others of this process have their turn in between.
-
-    Keep no more of a page than is shown: making and forgetting 100,000 rows at once takes 100 ms of everybody's.
-    """
-    async for ids in monitors.id_pages(store):
-        found = await monitors.fields(store, ids, FIELDS)
-        yield [_row(monitor_id, values) for monitor_id, values in found.items()]
+    """Every monitor, oldest first, page by page, so that others of this process have their turn in between."""
+    async for page in monitors.fields_of_all(store, FIELDS):
+        yield [_row(monitor_id, values) for monitor_id, values in page.items()]
 
 
 def _row(monitor_id: str, values: Sequence[str]) -> Row:
@@ -95,7 +91,7 @@ def first(rows: Sequence[Row], sort: str, count: int) -> list[Row]:
 class Best:
     """The first `count` rows in an order of `SORTS`, of rows that come page by page.
 
-    `seen` counts all that came. Of those it holds a few pages; all of them when more than that are wanted.
+    `seen` counts all that came. Of those it holds `HELD` and what came since; all of them when more are wanted.
     """
 
     def __init__(self, sort: str, count: int) -> None:

@@ -88,7 +88,7 @@ async def standing(store: Store, page: StatusPage | None) -> Standing:
         worst.add(belonging)
     shown = worst.rows()
     if worst.seen <= SHOWN:
-        shown = overview.first(shown, "name", SHOWN)
+        shown = overview.first(sorted(shown, key=overview.ORDERS["created"]), "name", SHOWN)
     now = await past.now(store)
     monitors, incidents = [], []
     for row, (days, theirs) in zip(shown, await _histories(store, [row.id for row in shown]), strict=True):

@@ -310,19 +310,46 @@ async def test_a_service_that_is_away_is_said_to_be(store: Store):
         assert (await client.get("/ui/channels")).status_code == 200
 
 
+async def fill(store: Store, count: int):
+    """Monitors `worker-0` and on, every second one of them with a tag, written past the scripts for speed."""
+    for start in range(0, count, 500):
+        async with store.redis.pipeline(transaction=False) as pipe:
+            for n in range(start, start + 500):
+                fields = {"name": f"worker-{n}", "slug": f"worker-{n}", "status": "alive", "gen": 1, "created": 1,
+                          "since": 1, "timeout": 60_000, "tags": '["prod"]' if n % 2 else ""}  # fmt: skip
+                shard, one = store.shard_of(f"{n:014}"), f"{n:014}"
+                pipe.hset(keys.monitor(shard, one), mapping=fields)
+                pipe.zadd(keys.deadlines(shard), {one: "inf"})
+            await pipe.execute()
+
+
+async def test_each_page_of_a_long_list_has_its_part_of_the_order(store: Store):
+    """First to last, searched or not, whatever shard a monitor is in; a page beyond the last is the last."""
+    sharded = Store(store.redis, 4)
+    await fill(sharded, 2_500)
+    newest = [f"worker-{n}" for n in reversed(range(2_500))]
+    listed = [one async for page in monitors.fields_of_all(sharded, ("status",)) for one in page]
+    assert listed == [f"{n:014}" for n in range(2_500)]
+    tagged = [name for name in newest if int(name.removeprefix("worker-")) % 2]
+    async with visitor(sharded) as client:
+        await sign_in(client)
+        for query, names, numbers in (
+            ("", newest, (1, 2, 20, 21, 50)),
+            ("&tag=prod", tagged, (1, 20, 21, 25)),
+        ):
+            for number in numbers:
+                page = await client.get(f"/ui?sort=created&page={number}{query}")
+                shown = re.findall(r">(worker-[0-9]+)<", page.text)
+                assert list(dict.fromkeys(shown)) == names[(number - 1) * 50 : number * 50]
+            assert (await client.get(f"/ui?sort=created&page=99999{query}")).text.count(f">{names[-1]}<") > 0
+
+
 async def test_ten_thousand_monitors_stay_usable(store: Store):
     """A paint of the list costs the server less than 300 ms, searched or not; a page of it stays small.
 
     Its own processor time is looked at, the least of five, for what else runs here is none of its.
     """
-    for start in range(0, MANY, 500):
-        async with store.redis.pipeline(transaction=False) as pipe:
-            for n in range(start, start + 500):
-                fields = {"name": f"worker-{n}", "slug": f"worker-{n}", "status": "alive", "gen": 1, "created": 1,
-                          "since": 1, "timeout": 60_000, "tags": '["prod"]' if n % 2 else ""}  # fmt: skip
-                pipe.hset(f"mp:{{0}}:monitor:{n:014}", mapping=fields)
-                pipe.zadd("mp:{0}:deadlines", {f"{n:014}": "inf"})
-            await pipe.execute()
+    await fill(store, MANY)
     async with visitor(store) as client:
         await sign_in(client)
         for path in ("/ui", "/ui?q=worker-9999&tag=prod"):

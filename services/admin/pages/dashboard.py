@@ -33,7 +33,7 @@ async def dashboard(visit: Visit) -> Response:
         tags.update(row.tags for row in rows)
         best.add(overview.matching(rows, q=asked["q"], tag=asked["tag"], status=asked["status"]))
     paging = Paging(visit.page_number(), best.seen, ON_A_PAGE, f"/ui?{urlencode(kept)}")
-    # In a thread: one of the last pages sorts them all, and heartbeats may live in this process.
+    # In a thread: far down the list it sorts many of them, and heartbeats may live in this process.
     shown = (await asyncio.to_thread(best.rows))[paging.start : paging.end]
     now = await past.now(visit.store)
     activity: Activity = visit.request.app.state.activity
@@ -43,7 +43,7 @@ async def dashboard(visit: Visit) -> Response:
         rows=shown,
         beats=await overview.recent_beats(visit.store, [row.id for row in shown], drawings.BEATS_SHOWN),
         counts={status: counts[status] for status in STATUSES},
-        tags=overview.tags(tags),
+        tags=await asyncio.to_thread(overview.tags, tags),
         total=counts.total(),
         asked=asked,
         kept=kept,

@@ -231,7 +231,7 @@ def environment() -> Environment:
 @cache
 def load_templates() -> None:
     """Makes code of every template: 0.2 s that would be the first visitors', and the heartbeats' of this process."""
-    for name in environment().list_templates():
+    for name in environment().list_templates(extensions=("html",)):
         environment().get_template(name)
 
 
