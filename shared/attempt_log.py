@@ -32,9 +32,6 @@ def tell(
         metrics.ATTEMPT_FAILURES.labels(kind, outcome.label).inc()
     if len(message) > 1:
         metrics.DIGESTED.labels(kind).inc(len(message))
-    for delivery, decision, answer in zip(message, decisions, recorded, strict=True):
-        if answer.accepted:
-            _count_end(kind, delivery, decision, answer.now)
     log.info(
         "delivery.attempt",
         target=first.target,
@@ -51,10 +48,19 @@ def tell(
     )
 
 
-def _count_end(kind: str, delivery: Delivery, decision: Decision, now: int) -> None:
-    if decision.state == "success":
-        metrics.DELIVERIES.labels(kind, "success").inc()
-        metrics.DELIVERY_LATENCY.labels(kind).observe(max(0, now - delivery.at) / 1000)
-    elif decision.state == "dead":
-        metrics.DELIVERIES.labels(kind, "failed").inc()
-        metrics.DEAD_LETTERS.labels(kind).inc()
+def count_ends(
+    kind: str, members: Sequence[Delivery], decisions: Sequence[Decision], recorded: Sequence[Recorded]
+) -> None:
+    """Counts those of a message, or of a part of it, that came to an end."""
+    latencies, dead = [], 0
+    for delivery, decision, answer in zip(members, decisions, recorded, strict=True):
+        if answer.accepted and decision.state == "success":
+            latencies.append(max(0, answer.now - delivery.at) / 1000)
+        elif answer.accepted and decision.state == "dead":
+            dead += 1
+    if latencies:
+        metrics.DELIVERIES.labels(kind, "success").inc(len(latencies))
+        metrics.DELIVERY_LATENCY.labels(kind).observe_all(latencies)
+    if dead:
+        metrics.DELIVERIES.labels(kind, "failed").inc(dead)
+        metrics.DEAD_LETTERS.labels(kind).inc(dead)

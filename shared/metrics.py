@@ -33,7 +33,7 @@ Kind = Literal["telegram", "email", "apprise", "channel_webhook", "self_ping", "
 
 
 class BatchHistogram(Histogram):
-    """A histogram without labels that takes the observations of a whole batch."""
+    """A histogram that takes the observations of a whole batch."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """The same as `observe` for each, with one change of each bucket that is met.
@@ -148,7 +148,7 @@ ATTEMPT_FAILURES: Final = Counter(
 ATTEMPT_SECONDS: Final = Histogram(
     "mishpulse_attempt_seconds", "Duration of one attempt", ["kind"], buckets=ATTEMPT_BUCKETS
 )
-DELIVERY_LATENCY: Final = Histogram(
+DELIVERY_LATENCY: Final = BatchHistogram(
     "mishpulse_delivery_latency_seconds",
     "Time from an event until its delivery succeeded",
     ["kind"],

@@ -2,10 +2,11 @@
 
 import asyncio
 
+from prometheus_client import REGISTRY
 from waiting import wait_until
 from working import Sends, new, working
 
-from shared import claims, deliveries, delivery_history, keys, queue, retry, workers
+from shared import claims, deliveries, delivery_history, keys, pump, queue, retry, workers
 from shared.orders import Want
 
 
@@ -23,6 +24,30 @@ async def test_a_storm_is_one_digest(store, server):
         assert sorted(len(m) for m in one.messages + two.messages) == [1, 1, 1, 1, 1, 895]
         await wait_until(lambda: _successes(store, 900), "all were recorded")
         await pool.aclose()
+
+
+async def test_a_storms_digest_is_recorded_in_parts(store, server, monkeypatch):
+    """Making a hundred thousand results at once would hold up everybody else's for half a second; each is counted."""
+    counted = ("mishpulse_deliveries_total", {"kind": "channel", "result": "success"})
+    timed = ("mishpulse_delivery_latency_seconds_count", {"kind": "channel"})
+    before = [REGISTRY.get_sample_value(*one) or 0 for one in (counted, timed)]
+    monkeypatch.setattr(pump, "RECORDED_TOGETHER", 100)
+    sizes = []
+    record = claims.record
+
+    async def seen(store, results, **more):
+        sizes.append(len(results))
+        return await record(store, results, **more)
+
+    monkeypatch.setattr(claims, "record", seen)
+    sender = Sends()
+    async with working(store, server.url, sender, "channel", digest=True):
+        await deliveries.create(store, [new(i, "channel:1") for i in range(355)])
+        await wait_until(lambda: _successes(store, 355), "all were recorded", timeout=6)
+    assert sorted(map(len, sender.messages)) == [1, 1, 1, 1, 1, 350]
+    assert sizes[-4:] == [100, 100, 100, 50]
+    after = [REGISTRY.get_sample_value(*one) or 0 for one in (counted, timed)]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [355, 355]
 
 
 async def _successes(store, count):

@@ -1,8 +1,9 @@
 """What goes out for a delivery or for a digest's members: its id above all."""
 
+import asyncio
 import json
 
-from services.notifier.jobs import letter
+from services.notifier.jobs import letter, written
 from shared.channels import Channel
 from shared.deliveries import Delivery
 
@@ -46,3 +47,21 @@ def test_a_digest_has_the_id_of_its_claim() -> None:
     rest = letter(CHANNEL, [member(8, 5_000)])
     assert (rest.event_id, rest.event_type) == (first.event_id, "digest")
     assert letter(CHANNEL, [member(7, 15_000), member(8, 15_000)]).event_id != first.event_id
+
+
+async def test_others_have_turns_while_a_storms_digest_is_written() -> None:
+    """It is the same letter; 20,000 members take 0.1 s."""
+    members = [member(number, 5_000) for number in range(20_000)]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.001)
+            turns += 1
+
+    waiting = asyncio.create_task(take_turns())
+    sent = await written(CHANNEL, members)
+    waiting.cancel()
+    assert sent == letter(CHANNEL, members)
+    assert turns >= 2
