@@ -36,6 +36,27 @@ def wait_for(predicate: Callable[[], T], description: str, timeout: float = 5.0)
         time.sleep(0.005)
 
 
+class Turns:
+    """How often something else than the test had its turn in the event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def take(self, every: float) -> None:
+        """Takes a turn every so many seconds; 0: whenever it may."""
+        while True:
+            await asyncio.sleep(every)
+            self.count += 1
+
+
+@contextlib.asynccontextmanager
+async def turns(every: float = 0) -> AsyncIterator[Turns]:
+    """Counts the turns that others have, at most one in `every` seconds, for as long as the block lasts."""
+    counted = Turns()
+    async with under_way(counted.take(every)):
+        yield counted
+
+
 @contextlib.asynccontextmanager
 async def under_way(endless: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
     """Runs what ends only by being cancelled, for as long as the block lasts."""

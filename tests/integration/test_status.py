@@ -1,6 +1,5 @@
 """`GET /api/status` as dashboards see it."""
 
-import asyncio
 import itertools
 import json
 import time
@@ -9,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from collecting import Collector, collecting
 from fastapi.responses import StreamingResponse
+from waiting import turns
 
 from services.collector import status
 from shared import keys, monitors, scripts
@@ -115,17 +115,8 @@ async def test_ten_thousand_are_listed_in_300_ms(collector: Collector) -> None:
 async def test_others_have_a_turn_between_pages_of_ids(store: Store) -> None:
     """Putting them in order takes tens of ms for a hundred thousand."""
     await fill(store, 5_000)
-    turns = 0
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    waiting = asyncio.create_task(take_turns())
-    pages = [(turns, page) async for page in monitors.id_pages(store)]
-    waiting.cancel()
+    async with turns() as others:
+        pages = [(others.count, page) async for page in monitors.id_pages(store)]
     assert [one for _, page in pages for one in page] == [f"m{n:08}" for n in range(5_000)]
     assert all(later > before for (before, _), (later, _) in itertools.pairwise(pages))
 
@@ -133,20 +124,11 @@ async def test_others_have_a_turn_between_pages_of_ids(store: Store) -> None:
 async def test_heartbeats_go_on_while_a_hundred_thousand_are_listed(store: Store) -> None:
     """Whoever else is ready has a turn for each thousand ids that are read and between the pages that are written."""
     await fill(store, 100_000)
-    turns = 0
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    waiting = asyncio.create_task(take_turns())
-    answer = await status.status(store)
-    assert isinstance(answer, StreamingResponse)
-    assert turns >= 100_000 / 1_000
-    pages = [(turns, page) async for page in answer.body_iterator]
-    waiting.cancel()
+    async with turns() as others:
+        answer = await status.status(store)
+        assert isinstance(answer, StreamingResponse)
+        assert others.count >= 100_000 / 1_000
+        pages = [(others.count, page) async for page in answer.body_iterator]
     *rows, end = [bytes(page).count(b'"last_seen"') for _, page in pages]
     assert (rows, end) == ([status.PAGE] * (100_000 // status.PAGE), 0)
     assert len(json.loads(b"".join(bytes(page) for _, page in pages))) == 100_000

@@ -1,7 +1,8 @@
 """What goes out for a delivery or for a digest's members: its id above all."""
 
-import asyncio
 import json
+
+from waiting import turns
 
 from services.notifier.jobs import letter, written
 from shared.channels import Channel
@@ -52,16 +53,7 @@ def test_a_digest_has_the_id_of_its_claim() -> None:
 async def test_others_have_turns_while_a_storms_digest_is_written() -> None:
     """It is the same letter; 20,000 members take 0.1 s."""
     members = [member(number, 5_000) for number in range(20_000)]
-    turns = 0
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0.001)
-            turns += 1
-
-    waiting = asyncio.create_task(take_turns())
-    sent = await written(CHANNEL, members)
-    waiting.cancel()
+    async with turns(every=0.001) as others:
+        sent = await written(CHANNEL, members)
+        assert others.count >= 2
     assert sent == letter(CHANNEL, members)
-    assert turns >= 2

@@ -61,7 +61,17 @@ async def run(context: Context) -> Score:
         gaps = await ledger.gaps(store)
         verdict = judge(fleet.members, events, gaps)
         deaths = {event.monitor: event.at for event in events if event.type == "monitor.dead"}
-        false = [(monitor, deaths[monitor]) for monitor in verdict.false]
+        false = [
+            {
+                "monitor": one.id,
+                "dead": deaths[one.id],
+                "allowed": one.allowed,
+                "sent": [at for at in one.sent if at <= deaths[one.id]][-3:],
+                "acknowledged": [at for at in one.acknowledged if at <= deaths[one.id] + 1_000][-4:],
+            }
+            for one in fleet.members
+            if one.id in verdict.false
+        ]
         history.note(gaps=gaps, outage=outage, surprises=world.check(), false=false)
         beats = sum(len(one.acknowledged) for one in fleet.members)
         return score(verdict, events, outage, count, longest, beats)
