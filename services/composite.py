@@ -24,6 +24,7 @@ class Composite:
         self._services = services
         self._collector: ASGIApp = services["collector"]
         self.protocol = services["collector"].protocol
+        self.opened = services["collector"].opened
         self.closing = services["collector"].closing
         self._rest: ASGIApp = services[routes.REST]
         self._exact: dict[str, ASGIApp] = dict.fromkeys(PATHS, health)

@@ -87,7 +87,16 @@ async def open_reachable(settings: Settings) -> Store:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own, for two of them live in one process."""
+    """uvicorn without signal handlers of its own, for two of them live in one process.
+
+    An app with `opened` is told when its port is served.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; then the app is told."""
+        await super().startup(sockets)
+        if self.started:
+            getattr(self.config.app, "opened", lambda: None)()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -127,8 +127,15 @@ class Stamped:
     following: int | None
 
 
-async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> Stamped:
-    """Says that a collector listens.
+async def server_time(redis: RedisClient, shard: int) -> int:
+    """The ms since the epoch by the clock of the server that holds the shard."""
+    return int(await run(redis, "time", [keys.ingest(shard)], []))
+
+
+async def stamp(
+    redis: RedisClient, shard: int, blind_after_ms: int | None, heard: int | None = None
+) -> Stamped:
+    """Says that a collector has recorded whatever arrived until `heard` (ms of the server; None: until now).
 
     A gap above `GAP_MS` is recorded; above `blind_after_ms` it also emits `system.blind` (None: never, so that of
     many shards one tells it). A clock that stepped back is marked for the watchdogs (`rewind`).
@@ -141,7 +148,7 @@ async def stamp(redis: RedisClient, shard: int, blind_after_ms: int | None) -> S
         keys.stepped(shard),
         keys.deadlines(shard),
     ]
-    gap, following = await run(redis, "stamp", key_names, [GAP_MS, told])
+    gap, following = await run(redis, "stamp", key_names, [GAP_MS, told, "" if heard is None else heard])
     return Stamped(int(gap), int(following) if following else None)
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+
+from services.process import Server
 
 
 @asynccontextmanager
@@ -19,8 +21,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
         lifespan="on",
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
-    server.capture_signals = nullcontext  # type: ignore[assignment] - leaves the test runner's handlers alone
+    server = Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
         if task.done():

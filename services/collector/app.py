@@ -33,6 +33,7 @@ class Collector:
         self.api = api
         self.router = api.router
         self.protocol = functools.partial(HeartbeatProtocol, beats)
+        self.opened = listening.open
         self.closing = listening.close
         self.settings = settings
         self.plain: dict[str, Callable[[Scope, Receive], Awaitable[Answer]]] = {
@@ -59,9 +60,9 @@ class Collector:
 
 
 def create_app(store: Store, settings: Settings) -> Collector:
-    """The collector; while its lifespan lasts it stamps that it listens, until `closing` is called."""
+    """The collector; it stamps that it listens from `opened` until `closing` is called or its lifespan ends."""
     beats = Heartbeats(store, settings)
-    listening = Listening(store, settings)
+    listening = Listening(store, settings, beats.settled)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

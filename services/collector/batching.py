@@ -54,9 +54,10 @@ class Batcher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[int, deque[Waiting]] = {}
+        self._taken: Counter[int] = Counter()
         self._in_flight: dict[int, int] = {}
         self._scheduled: set[int] = set()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[int, set[asyncio.Task[None]]] = {}
 
     def submit(self, beat: Beat) -> asyncio.Future[int]:
         """A future of the script's answer for this heartbeat, or of the error that kept it from Redis."""
@@ -80,6 +81,7 @@ class Batcher:
         if queue is None:
             queue = self._waiting[shard] = deque()
             self._in_flight[shard] = 0
+            self._calls[shard] = set()
         if len(queue) >= WAITING:
             done(RedisConnectionError("too many heartbeats wait for the store"))
             return
@@ -93,10 +95,11 @@ class Batcher:
         queue = self._waiting[shard]
         while queue and self._in_flight[shard] < IN_FLIGHT:
             batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
+            self._taken[shard] += len(batch)
             self._in_flight[shard] += 1
             call = asyncio.get_running_loop().create_task(self._call(shard, batch))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self._calls[shard].add(call)
+            call.add_done_callback(self._calls[shard].discard)
 
     async def _call(self, shard: int, batch: list[Waiting]) -> None:
         metrics.BATCH_SIZE.observe(len(batch))
@@ -106,6 +109,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - each caller gets it and answers 503 or 500
             if is_away(error):
                 batch += self._waiting[shard]
+                self._taken[shard] += len(self._waiting[shard])
                 self._waiting[shard].clear()
             log.warning("heartbeats not accepted", shard=shard, count=len(batch), error=str(error))
             for _, done in batch:
@@ -119,7 +123,20 @@ class Batcher:
             self._in_flight[shard] -= 1
             self._flush(shard)
 
+    async def settled(self, shard: int) -> None:
+        """Waits until each heartbeat that is here now has its outcome; who comes meanwhile is not waited for."""
+        if shard not in self._waiting:
+            return
+        calls, goal = self._calls[shard], self._taken[shard] + len(self._waiting[shard])
+        while self._taken[shard] < goal:
+            if calls:
+                await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0)
+        if calls:
+            await asyncio.wait(set(calls))
+
     async def drain(self) -> None:
         """Waits until nothing is under way; for the end of the process."""
-        while self._calls:
-            await asyncio.wait(self._calls)
+        while calls := set().union(*self._calls.values()):
+            await asyncio.wait(calls)

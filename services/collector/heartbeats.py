@@ -3,6 +3,7 @@
 Plain ASGI: a FastAPI route with its dependencies costs more than everything below together.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -152,6 +153,7 @@ class Heartbeats:
         self._settings = settings
         self._batcher = Batcher(store)
         self._known: dict[str, MonitorKeys] = {}
+        self._looked_up: set[asyncio.Future[None]] = set()
         self._unknown = UnknownTokens()
 
     async def resolve(self, token: str) -> MonitorKeys | None:
@@ -159,13 +161,22 @@ class Heartbeats:
         found = self._known.get(token)
         if found is None and TOKEN.fullmatch(token):
             token_hash = hash_token(token)
-            monitor_id = await monitors.find_by_token(self._store, token_hash)
+            monitor_id = await self._look_up(token_hash)
             if monitor_id is not None:
                 found = scripts.monitor_keys(self._store, monitor_id, token_hash)
                 if len(self._known) >= CACHED_TOKENS:
                     del self._known[next(iter(self._known))]
                 self._known[token] = found
         return found
+
+    async def _look_up(self, token_hash: str) -> str | None:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looked_up.add(ended)
+        try:
+            return await monitors.find_by_token(self._store, token_hash)
+        finally:
+            self._looked_up.discard(ended)
+            ended.set_result(None)
 
     def refuse_unknown(self, scope: Scope) -> Refused:
         """The answer to an unknown token: 403, or 429 when its address has sent too many of them."""
@@ -241,6 +252,12 @@ class Heartbeats:
         except (RedisError, *UNAVAILABLE) as error:
             return unavailable(error)
         return ACCEPTED
+
+    async def settled(self, shard: int) -> None:
+        """Waits until each heartbeat that is here now is recorded, also one whose token is just being looked up."""
+        if self._looked_up:
+            await asyncio.wait(self._looked_up)
+        await self._batcher.settled(shard)
 
     async def close(self) -> None:
         """Waits for the heartbeats under way."""

@@ -12,6 +12,7 @@ import pytest
 from group import ROOT, environment, free_port, get
 from servers import Server
 from waiting import wait_for, wait_until
+from watching import nothing_waits
 
 from services.collector.listening import STAMP_EVERY, Listening
 from shared import keys, monitors, scripts
@@ -83,12 +84,14 @@ async def _later(store: Store, began: int) -> bool:
 
 async def test_stamps_end_when_told_and_never_begin_after(store: Store):
     """Told twice, and told before the start: both end in silence."""
-    listening = Listening(store, load())
+    listening = Listening(store, load(), nothing_waits)
     async with listening:
+        listening.open()
         await wait_until(lambda: heard(store), "the first stamp")
         listening.close()
         listening.close()
     async with listening:
+        listening.open()
         last = await heard(store)
         now = await milliseconds(store)
         await wait_until(lambda: _passed(store, now + 2_000 * STAMP_EVERY), "two stamps' time")

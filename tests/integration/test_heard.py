@@ -1,15 +1,24 @@
 """A silence counts only up to the newest stamp: until then nobody is known to have listened."""
 
 import asyncio
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
 
+import pytest
+from serving import serving
 from waiting import wait_until
-from watching import beaten, now_ms, running, status
+from watching import beaten, nothing_waits, now_ms, running, status
 
+from services.collector import listening
+from services.collector.app import create_app
 from services.collector.listening import keep_stamping
 from services.watchdog import sweep
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.monitors import NewMonitor
 from shared.settings import load
 
 
@@ -58,7 +67,7 @@ async def test_the_sweep_neither_sleeps_nor_spins_until_the_stamp(store: Store) 
 
 async def test_a_collector_stamps_right_after_each_deadline(store: Store) -> None:
     """So waiting for the stamp costs a death no time: most of ten in a row are declared within 50 ms."""
-    stamping = asyncio.create_task(keep_stamping(store, load()))
+    stamping = asyncio.create_task(keep_stamping(store, load(), nothing_waits))
     async with running(store, expiry_hints=False):
         ids = [await beaten(store, timeout=700 + 60 * number) for number in range(10)]
         armed = {one: await store.redis.zscore(keys.deadlines(0), one) for one in ids}
@@ -70,3 +79,95 @@ async def test_a_collector_stamps_right_after_each_deadline(store: Store) -> Non
 
 async def all_dead(store: Store, ids: list[str]) -> bool:
     return all(monitor.status == "dead" for monitor in await monitors.get_many(store, ids))
+
+
+async def test_a_stamp_says_until_when_and_takes_nothing_back(store: Store) -> None:
+    """Another collector may know of a later moment; a time that is still to come is no such moment."""
+    now = await now_ms(store)
+    for heard, stands in ((now - 500, now - 500), (now - 800, now - 500), (now - 200, now - 200)):
+        await scripts.stamp(store.redis, 0, None, heard)
+        assert int(await store.redis.get(keys.ingest(0))) == stands
+    await scripts.stamp(store.redis, 0, None, now + 60_000)
+    assert now <= int(await store.redis.get(keys.ingest(0))) <= await now_ms(store)
+
+
+async def test_a_stamp_names_the_deadline_that_none_has_reached(store: Store) -> None:
+    """Also one that passed while the collector recorded what was there: it has to stamp again at once."""
+    now = await now_ms(store)
+    await scripts.stamp(store.redis, 0, None, now - 100)
+    await store.redis.zadd(keys.deadlines(0), {"passed": now - 50, "ahead": now + 60_000})
+    following = (await scripts.stamp(store.redis, 0, None, now - 100)).following
+    assert following is not None
+    assert following <= -50
+    following = (await scripts.stamp(store.redis, 0, None, now)).following
+    assert following == pytest.approx(60_000, abs=2_000)
+
+
+async def test_after_a_gap_the_stamp_is_its_end(store: Store) -> None:
+    """Whatever the collector knew: the gap excuses until now, and must not be found once more."""
+    now = await now_ms(store)
+    await store.redis.set(keys.ingest(0), now - 20_000)
+    assert (await scripts.stamp(store.redis, 0, None, now - 15_000)).gap >= 20_000
+    assert (await scripts.stamp(store.redis, 0, None, now - 15_000)).gap == 0
+    assert await store.redis.zcard(keys.gaps(0)) == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known token", "token to look up"])
+async def test_what_arrived_while_the_collector_stood_still_is_recorded_before_it_stamps(
+    store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """The loop is held up across a deadline; the heartbeat that came in time is in a socket all the while."""
+    created, token = await monitors.create(store, NewMonitor(name="worker", timeout=60_000))
+    real, held = scripts.stamp, [0]
+    seen: list[tuple[int, int]] = []
+
+    async def stamp(redis: object, shard: int, blind_after: int | None, heard: int | None) -> scripts.Stamped:
+        if held[0]:
+            last = await store.redis.hget(keys.monitor(0, created.id), "seen")  # type: ignore[misc]
+            seen.append((heard or 0, int(last or 0)))
+        return await real(store.redis, shard, blind_after, heard)
+
+    monkeypatch.setattr(scripts, "stamp", stamp)
+    async with serving(create_app(store, load())) as url:
+        await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
+        request = f"POST /api/heartbeat/{token} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+        with socket.socket() as client:
+            client.connect((urlsplit(url).hostname, urlsplit(url).port))
+            client.setblocking(False)
+            if known:
+                await asyncio.get_running_loop().sock_sendall(client, request)
+                assert b" 200 " in await asyncio.get_running_loop().sock_recv(client, 1_000)
+            await asyncio.sleep(0.05)
+            held[0] = await now_ms(store)
+            late = threading.Timer(0.1, client.send, (request,))
+            late.start()
+            time.sleep(2 * listening.STAMP_EVERY)  # noqa: ASYNC251 - the loop stands still: that is what this is about
+            late.join()
+            await wait_until(lambda: seen, "a stamp after it")
+    until, last = seen[0]
+    assert until > held[0] + 1_000 * listening.STAMP_EVERY
+    assert last > held[0], "the stamp came before the heartbeat"
+
+
+async def test_a_flood_keeps_no_stamp_until_it_is_stale(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for what is there, but not for ever."""
+    monkeypatch.setattr(listening, "SETTLE_WITHIN", 0.05)
+    stamping = asyncio.create_task(keep_stamping(store, load(), never))
+    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "a stamp")
+    stamping.cancel()
+
+
+async def never(_shard: int) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_nobody_is_heard_before_the_port_is_served(store: Store) -> None:
+    """Connections wait there meanwhile; a stamp would end the gap before anybody was let in."""
+    app = create_app(store, load())
+    async with app.router.lifespan_context(app):
+        await asyncio.sleep(2 * listening.STAMP_EVERY)
+        assert not await store.redis.exists(keys.ingest(0))
+        app.opened()
+        await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")

@@ -69,3 +69,37 @@ async def test_nobody_is_answered_before_redis_has_answered(monkeypatch: pytest.
     redis.outcome.set_result(None)
     assert await asyncio.wait_for(asyncio.gather(*futures), 1) == [scripts.RECORDED] * 5 * BATCH
     assert sum(redis.calls) == 5 * BATCH
+
+
+async def test_settled_waits_for_those_who_are_here_and_for_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those under way, and those who wait for a place; who comes meanwhile keeps nobody."""
+    redis = Redis(monkeypatch)
+    batcher = Batcher(Store(None))  # type: ignore[arg-type]
+    await asyncio.wait_for(batcher.settled(0), 1)
+    here = [batcher.submit(BEAT) for _ in range((IN_FLIGHT + 2) * BATCH)]
+    waiting = asyncio.create_task(batcher.settled(0))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    answered, redis.outcome = redis.outcome, asyncio.get_running_loop().create_future()
+    later = [batcher.submit(BEAT) for _ in range(10 * BATCH)]
+    answered.set_result(None)
+    await asyncio.sleep(0.01)
+    assert not waiting.done(), "two batches of them are only now under way"
+    redis.outcome.set_result(None)
+    await asyncio.wait_for(waiting, 1)
+    assert all(one.done() for one in here)
+    await asyncio.gather(*later)
+
+
+async def test_settled_ends_when_redis_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who wait have their outcome then: the error."""
+    redis = Redis(monkeypatch)
+    batcher = Batcher(Store(None))  # type: ignore[arg-type]
+    futures = [batcher.submit(BEAT) for _ in range(10 * BATCH)]
+    waiting = asyncio.create_task(batcher.settled(0))
+    await asyncio.sleep(0.01)
+    redis.outcome.set_result(RedisTimeoutError("Timeout reading"))
+    await asyncio.wait_for(waiting, 1)
+    assert all(isinstance(one.exception(), RedisTimeoutError) for one in futures)
