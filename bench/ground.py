@@ -135,7 +135,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def listening(store: Store) -> None:
     """What a collector does for the watchdog, for ever: it says that somebody listens."""
     while True:
-        stamped = await scripts.stamp(store.redis, 0, None)
+        stamped = await scripts.stamp(store.redis, 0, None, await scripts.server_time(store.redis, 0))
         until_next = 250 if stamped.following is None else stamped.following + 1
         await asyncio.sleep(min(0.25, max(0.01, until_next / 1000)))
 

@@ -13,7 +13,7 @@ data that every service reads. A *target* is `channel:<id>` or `webhook:<id>`; i
 | `mp:{s}:events` | stream | 7 days or 1,000,000 entries | shared | every event of the shard |
 | `mp:{s}:incidents` | zset | with `history` | shared | ids of incidents that are over by the time they were opened |
 | `mp:{s}:open` | zset | - | shared | the incidents still open, likewise |
-| `mp:{s}:ingest` | string | - | collector | ms of the newest stamp "we are listening" |
+| `mp:{s}:ingest` | string | - | collector | ms until which all that arrived is recorded, by the newest stamp |
 | `mp:{s}:stepped` | string | until it is dealt with | watchdog | ms when the clock was found to have stepped back |
 | `mp:{s}:rewinding` | string | 10 s | watchdog | one of them deals with it |
 | `mp:{s}:gaps` | zset | newest 1,000 | collector | `<start>-<end>` of each time nobody listened, by its end |

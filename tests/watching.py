@@ -66,8 +66,13 @@ async def running(store: Store, count: int = 1, **settings: object) -> AsyncIter
         await asyncio.gather(*tasks)
 
 
-async def nothing_waits(_shard: int) -> None:
+class NothingWaits:
     """Stands for a collector that has recorded all it was sent."""
+
+    accepted = 0
+
+    async def settled(self, _shard: int) -> None:
+        """At once."""
 
 
 async def now_ms(store: Store) -> int:

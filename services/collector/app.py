@@ -62,7 +62,7 @@ class Collector:
 def create_app(store: Store, settings: Settings) -> Collector:
     """The collector; it stamps that it listens from `opened` until `closing` is called or its lifespan ends."""
     beats = Heartbeats(store, settings)
-    listening = Listening(store, settings, beats.settled)
+    listening = Listening(store, settings, beats)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

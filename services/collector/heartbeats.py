@@ -30,6 +30,9 @@ CACHED_TOKENS: Final = 1_000_000
 """Tokens kept resolved, 630 bytes each of those that come. Beyond it the oldest goes and costs look-ups when it comes
 again; with fewer places than monitors that would be nearly every time, for they come in turn."""
 
+LOOKED_UP_WITHIN: Final = 0.15
+"""Seconds for which `settled` waits for tokens: they may lie on a node that hangs, and the shard asked for does not."""
+
 STATUSES: Final[dict[Any, Kind]] = {"ok": "ok", "warning": "warning", "error": "error"}
 ACTIONS: Final[dict[str, Kind]] = {"start": "start", "fail": "error", "log": "log"}
 
@@ -153,6 +156,7 @@ class Heartbeats:
         self._settings = settings
         self._batcher = Batcher(store)
         self._known: dict[str, MonitorKeys] = {}
+        self.accepted = 0
         self._looked_up: set[asyncio.Future[None]] = set()
         self._unknown = UnknownTokens()
 
@@ -256,7 +260,7 @@ class Heartbeats:
     async def settled(self, shard: int) -> None:
         """Waits until each heartbeat that is here now is recorded, also one whose token is just being looked up."""
         if self._looked_up:
-            await asyncio.wait(self._looked_up)
+            await asyncio.wait(self._looked_up, timeout=LOOKED_UP_WITHIN)
         await self._batcher.settled(shard)
 
     async def close(self) -> None:

@@ -5,12 +5,14 @@ for, and every quarter of a second when none is near.
 
 A stamp is true: whatever had arrived at its time is recorded. When the collector or Redis stood still for a moment,
 heartbeats wait in sockets, and a stamp that overtook them would turn our own delay into their deaths. So the server's
-time is asked for first, then all that is here is taken in and recorded, and then that time is stamped.
+time is asked for first, then all that is here is taken in and recorded, and then that time is stamped. In a flood for
+which `SETTLE_WITHIN` is not enough it is stamped all the same: other deaths must be found.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import time
+from typing import Protocol
 
 import structlog
 
@@ -25,12 +27,21 @@ STAMP_EVERY = 0.25
 STAMP_AGAIN = 0.01
 """Seconds between stamps at least: deadlines may follow each other without end."""
 TURNS = 4
-"""Turns of the loop in which a waiting connection is accepted, read, and its heartbeat on its way to the batch."""
-SETTLE_WITHIN = 0.5
-"""Seconds that a stamp waits for what was there before it; a flood must not keep it until it is stale."""
+"""Turns of the loop in which a connection is read and its heartbeat on its way to the batch. uvloop accepts one
+connection a turn, so these begin when a turn has accepted none."""
+SETTLE_WITHIN = 0.35
+"""Seconds that a stamp waits for what was there before it. A stamp is as old as the wait before it and the next one
+together: twice this must stay below `scripts.STALE_AFTER_MS`."""
 
-Settled = Callable[[int], Awaitable[None]]
-"""Returns when the heartbeats of a shard that are here have been recorded."""
+
+class Arrivals(Protocol):
+    """Where heartbeats come in."""
+
+    accepted: int
+    """Connections so far."""
+
+    async def settled(self, shard: int) -> None:
+        """Returns when the heartbeats of a shard that are here have been recorded."""
 
 
 class Listening:
@@ -40,17 +51,17 @@ class Listening:
     closed: whoever beats then is not heard either. Both belong to the gap.
     """
 
-    def __init__(self, store: Store, settings: Settings, settled: Settled) -> None:
+    def __init__(self, store: Store, settings: Settings, arrivals: Arrivals) -> None:
         self._store = store
         self._settings = settings
-        self._settled = settled
+        self._arrivals = arrivals
         self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begins to say it: the port is served. Does nothing after `close`."""
         if not self._closed and self._task is None:
-            self._task = asyncio.create_task(keep_stamping(self._store, self._settings, self._settled))
+            self._task = asyncio.create_task(keep_stamping(self._store, self._settings, self._arrivals))
 
     def close(self) -> None:
         """Says no more that a collector listens: new connections are about to be refused."""
@@ -67,7 +78,7 @@ class Listening:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def keep_stamping(store: Store, settings: Settings, settled: Settled) -> None:
+async def keep_stamping(store: Store, settings: Settings, arrivals: Arrivals) -> None:
     """Stamps every shard until cancelled; an unreachable Redis only makes the gap that is recorded afterwards.
 
     Each shard by itself: one node of a cluster that hangs must not pass for blindness on all others.
@@ -75,15 +86,15 @@ async def keep_stamping(store: Store, settings: Settings, settled: Settled) -> N
     async with asyncio.TaskGroup() as group:
         for shard in range(store.shards):
             blind_after = int(settings.blind_after * 1000) if shard == 0 else None
-            group.create_task(_stamp(store, shard, blind_after, settled))
+            group.create_task(_stamp(store, shard, blind_after, arrivals))
 
 
-async def _stamp(store: Store, shard: int, blind_after: int | None, settled: Settled) -> None:
+async def _stamp(store: Store, shard: int, blind_after: int | None, arrivals: Arrivals) -> None:
     while True:
-        pause = STAMP_EVERY
+        began, pause = time.monotonic(), STAMP_EVERY
         try:
             now = await scripts.server_time(store.redis, shard)
-            await _take_in(settled, shard)
+            await _take_in(arrivals, shard)
             stamped = await scripts.stamp(store.redis, shard, blind_after, now)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next stamp is the remedy
             metrics.count_redis_error(error)
@@ -95,14 +106,18 @@ async def _stamp(store: Store, shard: int, blind_after: int | None, settled: Set
                     "nobody listened for a while; deadlines are credited", shard=shard, gap_ms=stamped.gap
                 )
             if stamped.following is not None:
-                pause = min(STAMP_EVERY, max(STAMP_AGAIN, (stamped.following + 1) / 1000))
-        await asyncio.sleep(pause)
+                pause = min(STAMP_EVERY, (stamped.following + 1) / 1000)
+            pause = min(pause, began + STAMP_EVERY - time.monotonic())
+        await asyncio.sleep(max(STAMP_AGAIN, pause))
 
 
-async def _take_in(settled: Settled, shard: int) -> None:
+async def _take_in(arrivals: Arrivals, shard: int) -> None:
     """Waits until what has arrived until now is recorded."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_WITHIN):
-            await settled(shard)
+            quiet = 0
+            while quiet < TURNS:
+                before = arrivals.accepted
+                await asyncio.sleep(0)
+                quiet = quiet + 1 if arrivals.accepted == before else 0
+            await arrivals.settled(shard)

@@ -57,6 +57,11 @@ class HeartbeatProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self._idle_timer: Any = None
 
+    def connection_made(self, transport: Any) -> None:
+        """Counts it: whoever wants to know that nobody waits looks for a turn without one."""
+        self._beats.accepted += 1
+        super().connection_made(transport)
+
     def on_message_begin(self) -> None:
         """Begins a request; its scope is made when it turns out to need one."""
         self.url = b""

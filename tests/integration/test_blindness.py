@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import under_way, wait_until
-from watching import beaten, nothing_waits, now_ms
+from watching import NothingWaits, beaten, now_ms
 
 from services.collector import listening
 from services.watchdog import transitions
@@ -75,7 +75,7 @@ async def test_nothing_is_declared_before_a_gap_could_be_credited(store: Store) 
 
 @contextlib.asynccontextmanager
 async def stamping(store: Store):
-    async with under_way(listening.keep_stamping(store, load(), nothing_waits)):
+    async with under_way(listening.keep_stamping(store, load(), NothingWaits())):
         yield
 
 

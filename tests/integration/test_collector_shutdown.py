@@ -12,7 +12,7 @@ import pytest
 from group import ROOT, environment, free_port, get
 from servers import Server
 from waiting import wait_for, wait_until
-from watching import nothing_waits
+from watching import NothingWaits
 
 from services.collector.listening import STAMP_EVERY, Listening
 from shared import keys, monitors, scripts
@@ -84,7 +84,7 @@ async def _later(store: Store, began: int) -> bool:
 
 async def test_stamps_end_when_told_and_never_begin_after(store: Store):
     """Told twice, and told before the start: both end in silence."""
-    listening = Listening(store, load(), nothing_waits)
+    listening = Listening(store, load(), NothingWaits())
     async with listening:
         listening.open()
         await wait_until(lambda: heard(store), "the first stamp")

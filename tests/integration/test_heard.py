@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from serving import serving
 from waiting import wait_until
-from watching import beaten, nothing_waits, now_ms, running, status
+from watching import NothingWaits, beaten, now_ms, running, status
 
 from services.collector import listening
 from services.collector.app import create_app
@@ -69,7 +69,7 @@ async def test_the_sweep_neither_sleeps_nor_spins_until_the_stamp(store: Store) 
 
 async def test_a_collector_stamps_right_after_each_deadline(store: Store) -> None:
     """So waiting for the stamp costs a death no time: most of ten in a row are declared within 50 ms."""
-    stamping = asyncio.create_task(keep_stamping(store, load(), nothing_waits))
+    stamping = asyncio.create_task(keep_stamping(store, load(), NothingWaits()))
     async with running(store, expiry_hints=False):
         ids = [await beaten(store, timeout=700 + 60 * number) for number in range(10)]
         armed = {one: await store.redis.zscore(keys.deadlines(0), one) for one in ids}
@@ -168,13 +168,55 @@ async def test_a_flood_keeps_no_stamp_until_it_is_stale(
 ) -> None:
     """It waits for what is there, but not for ever."""
     monkeypatch.setattr(listening, "SETTLE_WITHIN", 0.05)
-    stamping = asyncio.create_task(keep_stamping(store, load(), never))
+    stamping = asyncio.create_task(keep_stamping(store, load(), Flooded()))
     await wait_until(lambda: store.redis.exists(keys.ingest(0)), "a stamp")
     stamping.cancel()
 
 
-async def never(_shard: int) -> None:
-    await asyncio.Event().wait()
+class Flooded(NothingWaits):
+    """More comes than can be recorded."""
+
+    async def settled(self, _shard: int) -> None:
+        """Never."""
+        await asyncio.Event().wait()
+
+
+async def test_in_a_flood_a_stamp_is_never_stale(store: Store) -> None:
+    """Each waits as long as it may, and the watchdogs go on all the while."""
+    stamping = asyncio.create_task(keep_stamping(store, load(), Flooded()))
+    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "a stamp")
+    ages = []
+    for _ in range(150):
+        ages.append(await now_ms(store) - int(await store.redis.get(keys.ingest(0))))
+        await asyncio.sleep(0.01)
+    stamping.cancel()
+    assert max(ages) < scripts.STALE_AFTER_MS, ages
+
+
+async def test_a_stamp_waits_until_a_turn_has_let_nobody_in(store: Store) -> None:
+    """One connection is accepted a turn (uvloop), and its heartbeat read some turns later."""
+    crowd = Crowd()
+    stamping = asyncio.create_task(keep_stamping(store, load(), crowd))
+    await wait_until(lambda: store.redis.exists(keys.ingest(0)), "a stamp")
+    stamping.cancel()
+    assert crowd.accepted_when_settled == 40
+
+
+class Crowd(NothingWaits):
+    """Forty wait at the door."""
+
+    turns = 0
+    accepted_when_settled = 0
+
+    @property
+    def accepted(self) -> int:  # type: ignore[override]
+        """Two looks are a turn."""
+        self.turns += 1
+        return min(40, self.turns // 2)
+
+    async def settled(self, _shard: int) -> None:
+        """Notes how many are in."""
+        self.accepted_when_settled = min(40, self.turns // 2)
 
 
 async def test_nobody_is_heard_before_the_port_is_served(store: Store) -> None:

@@ -19,6 +19,9 @@ class Recorder:
         self.protocol = f"the protocol of {name}"
         self.journal = journal
 
+    def opened(self) -> None:
+        self.journal.append(f"{self.name} is open")
+
     def closing(self) -> None:
         self.journal.append(f"{self.name} is closing")
 
@@ -57,13 +60,14 @@ async def test_it_agrees_with_the_table(composite: Composite, journal: list[str]
     assert journal == [f"{routes.service_of(path) or 'health'} {path}"]
 
 
-async def test_the_collector_has_its_protocol_and_is_told_of_the_end(
+async def test_the_collector_has_its_protocol_and_is_told_of_the_start_and_the_end(
     composite: Composite, journal: list[str]
 ) -> None:
-    """What heartbeats need of the server, and the word that nobody is heard any more."""
+    """What heartbeats need of the server, and the words that all are heard from now on, and nobody any more."""
     assert composite.protocol == "the protocol of collector"
+    composite.opened()
     composite.closing()
-    assert journal == ["collector is closing"]
+    assert journal == ["collector is open", "collector is closing"]
 
 
 async def test_a_websocket_goes_to_webhooks(composite: Composite, journal: list[str]) -> None:
