@@ -121,12 +121,12 @@ async def test_what_arrived_while_the_collector_stood_still_is_recorded_before_i
     """The loop is held up across a deadline; the heartbeat that came in time is in a socket all the while."""
     created, token = await monitors.create(store, NewMonitor(name="worker", timeout=60_000))
     real, held = scripts.stamp, [0]
-    seen: list[tuple[int, int]] = []
+    seen: list[int] = []
 
     async def stamp(redis: object, shard: int, blind_after: int | None, heard: int | None) -> scripts.Stamped:
-        if held[0]:
+        if held[0] and (heard or 0) > held[0] + 150:  # one that was under way before says nothing of it
             last = await store.redis.hget(keys.monitor(0, created.id), "seen")  # type: ignore[misc]
-            seen.append((heard or 0, int(last or 0)))
+            seen.append(int(last or 0))
         return await real(store.redis, shard, blind_after, heard)
 
     monkeypatch.setattr(scripts, "stamp", stamp)
@@ -148,9 +148,7 @@ async def test_what_arrived_while_the_collector_stood_still_is_recorded_before_i
             time.sleep(2 * listening.STAMP_EVERY)  # noqa: ASYNC251 - the loop stands still: that is what this is about
             late.join()
             await wait_until(lambda: seen, "a stamp after it")
-    until, last = seen[0]
-    assert until > held[0] + 1_000 * listening.STAMP_EVERY
-    assert last > held[0], "the stamp came before the heartbeat"
+    assert seen[0] > held[0], "the stamp came before the heartbeat"
 
 
 def slowly(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
