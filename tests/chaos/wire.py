@@ -11,6 +11,9 @@ from typing import Final, Self
 UNREACHABLE: Final = 0
 ANSWER_WITHIN: Final = 10.0
 """Seconds after which a client gives up; `UNREACHABLE` then, though the request may have been carried out."""
+IDLE: Final = 4.0
+"""Seconds after which a connection is not used again: the services close theirs after 5, and a request that meets the
+close is lost, for it is never sent twice."""
 
 
 class _Connection(asyncio.Protocol):
@@ -19,6 +22,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self.idle_since = 0.0
         self._read = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,14 +90,17 @@ class Wire:
                 if connection and connection.transport:
                     connection.transport.abort()
                 return UNREACHABLE, b""
+            connection.idle_since = asyncio.get_running_loop().time()
             self._free.append(connection)
             return answer
 
     async def _connection(self) -> _Connection:
+        loop = asyncio.get_running_loop()
         while self._free:
             connection = self._free.pop()
             if connection.transport and not connection.transport.is_closing():
-                return connection
-        loop = asyncio.get_running_loop()
+                if loop.time() - connection.idle_since < IDLE:
+                    return connection
+                connection.transport.close()
         _, connection = await loop.create_connection(_Connection, "127.0.0.1", self.port)
         return connection
