@@ -100,8 +100,17 @@ def settings_of(request: Request) -> Settings:
     return settings
 
 
-StoreDep = Annotated[Store, Depends(store_of)]
-SettingsDep = Annotated[Settings, Depends(settings_of)]
+async def _store(request: Request) -> Store:
+    return store_of(request)
+
+
+async def _settings(request: Request) -> Settings:
+    return settings_of(request)
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+"""Coroutines, like every dependency here: FastAPI hands a plain function to a thread and waits for it."""
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -36,7 +36,7 @@ ChannelId = Annotated[int, Path(ge=1, le=2**53)]
 DeliveryId = Annotated[int, Path(ge=1, le=2**53)]
 
 
-def box_of(request: Request) -> SecretBox:
+async def box_of(request: Request) -> SecretBox:
     """What seals and opens the app's secrets."""
     box: SecretBox = request.app.state.box
     return box

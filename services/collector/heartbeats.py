@@ -4,6 +4,7 @@ Plain ASGI: a FastAPI route with its dependencies costs more than everything bel
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -14,6 +15,7 @@ from redis.exceptions import RedisError
 from starlette.types import Message, Receive, Scope
 
 from services.collector.batching import Batcher, Outcome
+from services.collector.inflight import InFlight
 from services.collector.limits import UnknownTokens
 from shared import metrics, monitors, scripts, web
 from shared.auth import hash_token
@@ -30,8 +32,8 @@ CACHED_TOKENS: Final = 1_000_000
 """Tokens kept resolved, 630 bytes each of those that come. Beyond it the oldest goes and costs look-ups when it comes
 again; with fewer places than monitors that would be nearly every time, for they come in turn."""
 
-LOOKED_UP_WITHIN: Final = 0.15
-"""Seconds for which `settled` waits for tokens: they may lie on a node that hangs, and the shard asked for does not."""
+LOOKED_UP_WITHIN: Final = 0.25
+"""Seconds for which `settled` waits for look-ups: they may ask a node that hangs while this shard's does not."""
 
 STATUSES: Final[dict[Any, Kind]] = {"ok": "ok", "warning": "warning", "error": "error"}
 ACTIONS: Final[dict[str, Kind]] = {"start": "start", "fail": "error", "log": "log"}
@@ -157,30 +159,27 @@ class Heartbeats:
         self._batcher = Batcher(store)
         self._known: dict[str, MonitorKeys] = {}
         self.accepted = 0
-        self._looked_up: set[asyncio.Future[None]] = set()
+        self.looked_up = InFlight()
+        """Requests that look their monitor up. All look-ups of one are held together, or it counts until the first."""
         self._unknown = UnknownTokens()
+
+    def knows(self, token: str) -> bool:
+        """Whether a token needs no look-up."""
+        return token in self._known
 
     async def resolve(self, token: str) -> MonitorKeys | None:
         """The monitor of a token, from the cache or the token directory; None when it is nobody's."""
         found = self._known.get(token)
         if found is None and TOKEN.fullmatch(token):
             token_hash = hash_token(token)
-            monitor_id = await self._look_up(token_hash)
+            with self.looked_up.held():
+                monitor_id = await monitors.find_by_token(self._store, token_hash)
             if monitor_id is not None:
                 found = scripts.monitor_keys(self._store, monitor_id, token_hash)
                 if len(self._known) >= CACHED_TOKENS:
                     del self._known[next(iter(self._known))]
                 self._known[token] = found
         return found
-
-    async def _look_up(self, token_hash: str) -> str | None:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._looked_up.add(ended)
-        try:
-            return await monitors.find_by_token(self._store, token_hash)
-        finally:
-            self._looked_up.discard(ended)
-            ended.set_result(None)
 
     def refuse_unknown(self, scope: Scope) -> Refused:
         """The answer to an unknown token: 403, or 429 when its address has sent too many of them."""
@@ -258,9 +257,10 @@ class Heartbeats:
         return ACCEPTED
 
     async def settled(self, shard: int) -> None:
-        """Waits until each heartbeat that is here now is recorded, also one whose token is just being looked up."""
-        if self._looked_up:
-            await asyncio.wait(self._looked_up, timeout=LOOKED_UP_WITHIN)
+        """Waits until each heartbeat that is here now is recorded, also one whose monitor is just being looked up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOKED_UP_WITHIN):
+                await self.looked_up.ended()
         await self._batcher.settled(shard)
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ STAMP_AGAIN = 0.01
 """Seconds between stamps at least: deadlines may follow each other without end."""
 TURNS = 4
 """Turns of the loop in which a connection is read and its heartbeat on its way to the batch. uvloop accepts one
-connection a turn, so these begin when a turn has accepted none."""
+connection a turn, so as many in a row must accept none."""
 SETTLE_WITHIN = 0.35
 """Seconds that a stamp waits for what was there before it. A stamp is as old as the wait before it and the next one
 together: twice this must stay below `scripts.STALE_AFTER_MS`."""

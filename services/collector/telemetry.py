@@ -79,9 +79,17 @@ async def _now(store: Store) -> int:
 async def _beat(store: Store, settings: Settings, beats: Heartbeats, domain: str) -> MonitorKeys:
     """Beats the shop's monitor, which is made if need be; once more when it was deleted in between."""
     for _ in range(3):
-        monitor = await registration.shop(
-            store, domain, timeout_ms=int(settings.telemetry_timeout * 1000), at_most=settings.telemetry_max
-        )
+        try:
+            monitor = await registration.shop(
+                store,
+                domain,
+                timeout_ms=int(settings.telemetry_timeout * 1000),
+                at_most=settings.telemetry_max,
+            )
+        except registration.FullError:
+            TELEMETRY["full"].inc()
+            most = f"{settings.telemetry_max:,} shops have registered here, and no more may"
+            raise HTTPException(403, f"{most}: raise PULSE_TELEMETRY_MAX") from None
         if monitor:
             result = await beats.submit(monitor, "ok")
             if result in (scripts.RECORDED, scripts.IGNORED):
@@ -106,22 +114,19 @@ async def receive(request: Request, store: web.StoreDep, settings: web.SettingsD
     except InvalidError as error:
         REFUSED["invalid"].inc()
         raise HTTPException(422, str(error)) from None
-    now = await _now(store)
-    if abs(now - at) > SKEW_MS:
-        REFUSED["signature"].inc()
-        raise HTTPException(
-            401, "the timestamp is more than 10 minutes off; set the clock of the shop's server"
-        )
     replay = keys.replay(hashlib.sha256(body).hexdigest())
-    if await store.redis.exists(replay):
-        TELEMETRY["replayed"].inc()
-        return taken()
-    try:
-        monitor = await _beat(store, settings, request.app.state.beats, domain)
-    except registration.FullError:
-        TELEMETRY["full"].inc()
-        detail = f"{settings.telemetry_max:,} shops have registered here, and no more may: raise PULSE_TELEMETRY_MAX"
-        raise HTTPException(403, detail) from None
+    beats: Heartbeats = request.app.state.beats
+    with beats.looked_up.held():
+        now = await _now(store)
+        if abs(now - at) > SKEW_MS:
+            REFUSED["signature"].inc()
+            raise HTTPException(
+                401, "the timestamp is more than 10 minutes off; set the clock of the shop's server"
+            )
+        if await store.redis.exists(replay):
+            TELEMETRY["replayed"].inc()
+            return taken()
+        monitor = await _beat(store, settings, beats, domain)
     versions = version_headers(request.headers, settings)
     entry = {"monitor": monitor.monitor_id, "at": now, "report": report, "headers": versions}
     arguments: list[RunArgument] = [domain, monitor.monitor_id, canonical(entry), REPLAY_MS]

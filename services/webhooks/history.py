@@ -33,7 +33,7 @@ READ = [Depends(requires("read"))]
 CHANGE = [Depends(requires("admin"))]
 
 
-def _hints(request: Request) -> ArqRedis:
+async def _hints(request: Request) -> ArqRedis:
     pool: ArqRedis = request.app.state.hints
     return pool
 

@@ -38,12 +38,12 @@ CHANGE = [Depends(requires("admin"))]
 SECRET_BYTES = 32
 
 
-def _webhooks(request: Request) -> Webhooks:
+async def _webhooks(request: Request) -> Webhooks:
     known: Webhooks = request.app.state.webhooks
     return known
 
 
-def _box(request: Request) -> SecretBox:
+async def _box(request: Request) -> SecretBox:
     box: SecretBox = request.app.state.box
     return box
 

@@ -9,19 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from serving import serving
+from collecting import Collector, collecting, dumps, sign
 from waiting import wait_until
 from watching import NothingWaits, beaten, now_ms, running, status
 
-from services.collector import listening
+from services.collector import listening, registration
 from services.collector.app import create_app
 from services.collector.listening import keep_stamping
 from services.watchdog import sweep
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
-from shared.monitors import NewMonitor
 from shared.settings import load
+
+SECRET = "the heartbeat secret"
 
 
 async def passed(store: Store, monitor_id: str) -> bool:
@@ -114,33 +115,50 @@ async def test_after_a_gap_the_stamp_is_its_end(store: Store) -> None:
     assert await store.redis.zcard(keys.gaps(0)) == 1
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["known token", "token to look up"])
+WAYS = ["a known token", "a token", "ping by slug", "run by slug", "telemetry"]
+
+
+async def request_of(collector: Collector, way: str, token: str) -> bytes:
+    """A heartbeat of the monitor `worker`, which has that token, or of the shop of this name."""
+    headers = "Host: x\r\nConnection: keep-alive\r\n"
+    if way == "telemetry":
+        body = dumps({"domain": "worker", "timestamp": int(time.time()), "nonce": time.time_ns()})
+        headers += f"X-Pulse-Signature: {sign(body, SECRET)}\r\nContent-Length: {len(body)}\r\n"
+        return f"POST /heartbeat HTTP/1.1\r\n{headers}\r\n".encode() + body
+    key = await collector.token("ping")
+    path = {"ping by slug": f"/ping/{key}/worker", "run by slug": f"/p/{key}/worker"}
+    return f"GET {path.get(way, f'/api/heartbeat/{token}')} HTTP/1.1\r\n{headers}\r\n".encode()
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_what_arrived_while_the_collector_stood_still_is_recorded_before_it_stamps(
-    store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
+    store: Store, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """The loop is held up across a deadline; the heartbeat that came in time is in a socket all the while."""
-    created, token = await monitors.create(store, NewMonitor(name="worker", timeout=60_000))
     real, held = scripts.stamp, [0]
     seen: list[int] = []
 
     async def stamp(redis: object, shard: int, blind_after: int | None, heard: int | None) -> scripts.Stamped:
         if held[0] and (heard or 0) > held[0] + 150:  # one that was under way before says nothing of it
-            last = await store.redis.hget(keys.monitor(0, created.id), "seen")  # type: ignore[misc]
-            seen.append(int(last or 0))
+            found = [monitor async for page in monitors.pages(store) for monitor in page]
+            seen.append(max((monitor.seen or 0 for monitor in found), default=0))
         return await real(store.redis, shard, blind_after, heard)
 
     monkeypatch.setattr(scripts, "stamp", stamp)
     monkeypatch.setattr(scripts, "beat", slowly(scripts.beat))
-    monkeypatch.setattr(monitors, "find_by_token", slowly(monitors.find_by_token))
-    async with serving(create_app(store, load())) as url:
+    for module, name in ((monitors, "find_by_token"), (registration, "by_slug"), (registration, "shop")):
+        monkeypatch.setattr(module, name, slowly(getattr(module, name)))
+    async with collecting(store, heartbeat_secret=SECRET) as collector:
+        token = "" if way == "telemetry" else (await collector.monitor("worker", timeout=60_000))[1]
+        request = await request_of(collector, way, token)
         await wait_until(lambda: store.redis.exists(keys.ingest(0)), "the first stamp")
-        request = f"POST /api/heartbeat/{token} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
         with socket.socket() as client:
-            client.connect((urlsplit(url).hostname, urlsplit(url).port))
+            client.connect((urlsplit(collector.url).hostname, urlsplit(collector.url).port))
             client.setblocking(False)
-            if known:
+            if way in ("a known token", "telemetry"):
                 await asyncio.get_running_loop().sock_sendall(client, request)
                 assert b" 200 " in await asyncio.get_running_loop().sock_recv(client, 1_000)
+                request = await request_of(collector, way, token)
             await asyncio.sleep(0.05)
             held[0] = await now_ms(store)
             late = threading.Timer(0.1, client.send, (request,))
@@ -154,11 +172,36 @@ async def test_what_arrived_while_the_collector_stood_still_is_recorded_before_i
 def slowly(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """The same, a while later: a stamp that did not wait would be there first."""
 
-    async def later(*arguments: object) -> Any:
-        await asyncio.sleep(0.05)
-        return await function(*arguments)
+    async def later(*arguments: object, **named: object) -> Any:
+        await asyncio.sleep(0.03)
+        return await function(*arguments, **named)
 
     return later
+
+
+class Looking(NothingWaits):
+    """It takes a while to see to it that everything is recorded."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.looks: list[tuple[int, int]] = []
+        """When each began, and the newest stamp then, which is that of the one before."""
+
+    async def settled(self, _shard: int) -> None:
+        """Returns a while after it noted the time."""
+        stamped = await self.store.redis.get(keys.ingest(0))
+        self.looks.append((await now_ms(self.store), int(stamped or 0)))
+        await asyncio.sleep(0.1)
+
+
+async def test_a_stamp_is_of_the_time_before_it_looked(store: Store) -> None:
+    """Who comes while it looks may not be recorded when the stamp is."""
+    looking = Looking(store)
+    stamping = asyncio.create_task(keep_stamping(store, load(), looking))
+    await wait_until(lambda: len(looking.looks) > 2, "a look after two stamps")
+    stamping.cancel()
+    (_, _), (second, _), (_, stamped) = looking.looks[:3]
+    assert 0 < stamped <= second
 
 
 async def test_a_flood_keeps_no_stamp_until_it_is_stale(

@@ -89,15 +89,22 @@ class PingDialect:
         given = query(scope)
         rid = parse_rid(given.get("rid"))
         body = await read_body(receive)
+        if len(parts) == 1 or (len(parts) == 2 and self._beats.knows(parts[0])):
+            return await self._by_token(scope, parts, body, rid)
+        with self._beats.looked_up.held():
+            # The first part is a token when some monitor has it, for its own token may look like a ping key.
+            if len(parts) == 2 and await self._beats.resolve(parts[0]):
+                return await self._by_token(scope, parts, body, rid)
+            ping = Ping(*parse_action(parts[2:], body), scope["method"] == "POST", rid)
+            create = given.get("create") == "1"
+            created = await self._by_slug(scope, parts[0], parts[1], ping, create=create)
+            return text(201, "Created", HEADERS) if created else text(200, "OK", HEADERS)
+
+    async def _by_token(self, scope: Scope, parts: list[str], body: bytes, rid: str) -> Answer:
+        kind, message = parse_action(parts[1:], body)
         post = scope["method"] == "POST"
-        # The first part is a token when some monitor has it, for its own token may look like a ping key.
-        if len(parts) == 1 or (len(parts) == 2 and await self._beats.resolve(parts[0])):
-            ping = Ping(*parse_action(parts[1:], body), post, rid)
-            await self._beats.beat(scope, parts[0], ping.kind, post=post, rid=rid, message=ping.message)
-            return text(200, "OK", HEADERS)
-        ping = Ping(*parse_action(parts[2:], body), post, rid)
-        created = await self._by_slug(scope, parts[0], parts[1], ping, create=given.get("create") == "1")
-        return text(201, "Created", HEADERS) if created else text(200, "OK", HEADERS)
+        await self._beats.beat(scope, parts[0], kind, post=post, rid=rid, message=message)
+        return text(200, "OK", HEADERS)
 
     async def _by_slug(self, scope: Scope, key: str, slug: str, ping: Ping, *, create: bool) -> bool:
         """Beats the one monitor with this slug; True when it was created for that."""

@@ -68,9 +68,17 @@ class RunDialect:
             raise Refused(404, "the path is /p/{key}/{monitor}")
         ping = parse(query(scope), post=scope["method"] == "POST")
         key, name = found.groups()
+        if self._beats.knows(key):
+            await self._by_token(scope, key, ping)
+        else:
+            with self._beats.looked_up.held():
+                await self._look_up(scope, key, name, ping)
+        return text(200, "OK")
+
+    async def _look_up(self, scope: Scope, key: str, name: str, ping: Ping) -> None:
         if await self._beats.resolve(key):
             await self._by_token(scope, key, ping)
-            return text(200, "OK")
+            return
         token = await auth.authenticate(self._store, key, self._settings.admin_token)
         if token is None or not token.allows("ping"):
             raise self._beats.refuse_unknown(scope)
@@ -80,7 +88,6 @@ class RunDialect:
             await self._by_token(scope, name, ping)
         else:
             await beat_one(self._beats, by_slug, ping)
-        return text(200, "OK")
 
     async def _by_token(self, scope: Scope, token: str, ping: Ping) -> None:
         await self._beats.beat(scope, token, ping.kind, post=ping.post, rid=ping.rid, message=ping.message)
