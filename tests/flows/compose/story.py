@@ -24,6 +24,7 @@ from stack import (
     beat,
     compose,
     containers,
+    down,
     inside,
     inspected,
     received,
@@ -174,7 +175,7 @@ def survives_restart() -> str:
 def keeps_its_data() -> str:
     """`down` and `up`: monitors, incidents and sealed secrets are on the volumes."""
     before = statuses()
-    compose("down")
+    down()
     compose("up", "-d", "--wait")
     assert statuses() == before
     beat(MONITORS["failing"], "error", "after down and up")
@@ -260,7 +261,7 @@ def main() -> int:
 
 def take_down() -> None:
     """Remove the story's containers, networks and volumes."""
-    compose("--profile", "metrics", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+    down("--volumes", "--remove-orphans", "--timeout", "5")
 
 
 if __name__ == "__main__":
