@@ -111,7 +111,7 @@ def plain(name: str) -> list[tuple[str | int, ...]]:
         ),
         ("HSET", keys.monitor(0, name), "seen", now),
         ("ZADD", keys.deadlines(0), now + LONG, name),
-        ("SET", keys.pulse(0, name), 1, "PX", LONG),
+        ("PEXPIRE", keys.pulse(0, name), LONG),
         ("LPUSH", keys.beats(0, name), f"{now} ok  "),
     ]
 

@@ -18,6 +18,7 @@ end
 
 local function record(k, id, token, kind, post, rid, message)
   if steady(k, id, token, kind, post, message) then return 1 end
+  list()
   local m = read(k.monitor)
   if not m or m.token ~= token then return -1 end
   if m.status == 'paused' or (m.methods == 'post' and post ~= '1') then return 0 end
@@ -50,4 +51,5 @@ for i = 1, #ARGV / 6 do
     ARGV[arg + 5])
   results[i] = ok and result or -2
 end
+list()
 return results

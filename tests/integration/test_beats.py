@@ -51,16 +51,17 @@ async def test_hints_of_one_moment_fall_at_different_times(store: Store, timeout
     assert latest * 3 / 4 < max(late) <= latest + 1  # the TTL counts from the call's end on another server
 
 
+@pytest.mark.parametrize("hint", ["there", "gone"])
 @pytest.mark.parametrize("kind", ["ok", "warning", "error"])
 async def test_every_further_heartbeat_moves_the_deadline_and_is_no_event(
-    store: Store, kind: scripts.Kind
+    store: Store, kind: scripts.Kind, hint: str
 ) -> None:
     """Whichever way through the script it takes: deadline, TTL key, last heartbeat and list are as after the first."""
     target = await make(store, timeout=60_000, grace=5_000)
     await beat(store, target, kind)
     told = await types(store)
     await store.redis.zadd(keys.deadlines(0), {target.monitor_id: 1})
-    await store.redis.delete(keys.pulse(0, target.monitor_id))
+    assert await store.redis.pexpire(keys.pulse(0, target.monitor_id), 9_000 if hint == "there" else 0)
     await store.redis.hset(keys.monitor(0, target.monitor_id), "seen", "1")  # type: ignore[misc]
     assert await beat(store, target, kind) == scripts.RECORDED
     seen = (await monitors.get(store, target.monitor_id)).seen or 0
@@ -116,6 +117,37 @@ async def test_a_bad_record_fails_alone(store: Store) -> None:
     await store.redis.set(keys.monitor(0, bad.monitor_id), "not a hash")
     answers = await scripts.beat(store.redis, 0, [scripts.Beat(bad, "ok"), scripts.Beat(good, "ok")])
     assert answers == [scripts.BROKEN, scripts.CHANGED]
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "long"])
+async def test_a_broken_timeout_breaks_no_other_deadline(store: Store, timeout: str) -> None:
+    """Deadlines of one call are listed together, and one that is no number is not among them."""
+    good, bad = await make(store, timeout=60_000, grace=0), await make(store)
+    for target in (good, bad):
+        await beat(store, target)
+    await store.redis.hset(keys.monitor(0, bad.monitor_id), "timeout", timeout)  # type: ignore[misc]
+    await store.redis.zadd(keys.deadlines(0), {good.monitor_id: 1})
+    answers = await scripts.beat(store.redis, 0, [scripts.Beat(bad, "ok"), scripts.Beat(good, "ok")])
+    assert answers[1] == scripts.RECORDED
+    seen = (await monitors.get(store, good.monitor_id)).seen or 0
+    assert await store.redis.zscore(keys.deadlines(0), good.monitor_id) == seen + 60_000
+
+
+@pytest.mark.parametrize("order", [("ok", "start"), ("start", "ok"), ("ok", "error"), ("ok", "ok")])
+async def test_heartbeats_in_one_call_are_as_one_after_the_other(
+    store: Store, order: tuple[scripts.Kind, scripts.Kind]
+) -> None:
+    """The deadline is the last one's, by whichever way through the script each of them goes."""
+    together, apart = [await make(store, timeout=60_000, grace=2_000) for _ in range(2)]
+    for target in (together, apart):
+        await beat(store, target)
+    await scripts.beat(store.redis, 0, [scripts.Beat(together, kind) for kind in order])
+    for kind in order:
+        await beat(store, apart, kind)
+    first, second = await store.redis.zmscore(keys.deadlines(0), [together.monitor_id, apart.monitor_id])
+    assert abs(first - second) < 1_000
+    hints = [await store.redis.pttl(keys.pulse(0, one.monitor_id)) for one in (together, apart)]
+    assert abs(hints[0] - hints[1]) < 1_000 + 4_000
 
 
 @pytest.mark.parametrize("kind", ["ok", "error", "start", "log"])

@@ -21,13 +21,15 @@ local function read(key)
     base = tonumber(raw.base) or 0}, RECORD)
 end
 
--- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once. A hint falls up to a
--- sixteenth of the time late, 4 s at most: of a hundred thousand that fell in one millisecond, nobody else was heard for a
--- tenth of a second, while the sweep finds each death at its deadline.
+-- lasts(wait): the ms that the hint of a deadline in `wait` ms lasts: up to a sixteenth of the time more, 4 s at most. Of a
+-- hundred thousand hints that fell in one millisecond, nobody else was heard for a tenth of a second, while the sweep finds
+-- each death at its deadline.
+local function lasts(wait) return math.max(1, wait + math.floor(math.min(wait / 16, 4000) * chance)) end
+
+-- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once.
 local function arm(deadlines, pulse, id, at)
-  local left = at - now
   redis.call('ZADD', deadlines, at, id)
-  redis.call('SET', pulse, 1, 'PX', math.max(1, left + math.floor(math.min(left / 16, 4000) * chance))) -- 1 needs no memory
+  redis.call('SET', pulse, 1, 'PX', lasts(at - now)) -- 1 needs no memory
 end
 
 -- disarm(deadlines, pulse, id): no deadline; the monitor stays in the ledger, which lists them all.
