@@ -3,7 +3,7 @@
     python bench/growth.py [monitors] [runs]
 
 Goal: at most 1.2 times as much CPU time. The heartbeats go round all monitors, and each monitor was heard before.
-Beside it stand the five commands that a heartbeat needs at least, sent plainly, without a script and in large
+Beside it stand the five commands of a heartbeat that comes alone, sent plainly, without a script and in large
 portions: what they grow by is the server's own, whoever asks. Valkey fetches the keys of such a portion ahead of time,
 as it does for the keys that a script names; they are measured with it and without.
 """

@@ -40,7 +40,7 @@ WATCHED = 10
 WELL_FOR = 3 * 86_400_000
 """Ms since the last change of those who die."""
 LATE_MS = 4_000
-"""How late the hint of a long timeout may be, as `arm` in monitor.lua says it."""
+"""How late the hint of a long timeout may be, as `lasts` in monitor.lua says it."""
 WITHIN = 300
 """Seconds after which the digests should long have come."""
 
@@ -58,26 +58,21 @@ RECORD = "r" * 150
 
 
 async def bare(store: Store, ids: list[str], since: int) -> float:
-    """Seconds for as many deaths of that kind, in calls as large and as many at once as the watchdog's."""
+    """Seconds for as many deaths of that kind, in calls as large as the watchdog's."""
     script = store.redis.register_script(BARE)
     names = [f"mp:{{0}}:bare:{kind}" for kind in ("events", "deadlines")]
-    starts = iter(range(0, len(ids), transitions.BATCH))
-
-    async def lane() -> None:
-        for start in starts:
-            part = ids[start : start + transitions.BATCH]
-            deadlines = [item for name in part for item in ("inf", name)]
-            await script([*names, *[keys.monitor(0, name) for name in part]], [since, RECORD, *deadlines])
-
     began = time.perf_counter()
-    await asyncio.gather(*[lane() for _ in range(transitions.LANES)])
+    for start in range(0, len(ids), transitions.BATCH):
+        part = ids[start : start + transitions.BATCH]
+        deadlines = [item for name in part for item in ("inf", name)]
+        await script([*names, *[keys.monitor(0, name) for name in part]], [since, RECORD, *deadlines])
     took = time.perf_counter() - began
     await store.redis.unlink(*names)
     return took
 
 
 async def doom(store: Store, ids: list[str], at: int) -> None:
-    """Moves the deadlines of all `ids` to one moment, and the hints up to 4 s behind it, as `arm` does.
+    """Moves the deadlines of all `ids` to one moment, and the hints up to 4 s behind it, as `lasts` says.
 
     They were well for some days.
     """

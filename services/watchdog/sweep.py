@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from services.watchdog.transitions import UNDER_WAY, UNHEARD_PAUSE, declare
+from services.watchdog.transitions import BATCH, UNHEARD_PAUSE, declare
 from shared import metrics, scripts
 from shared.connection import Store
 
@@ -56,7 +56,7 @@ async def _storm(store: Store, shard: int, ids: list[str]) -> None:
     passes over some that nobody found: the next step looks at the oldest again.
     """
     for _ in range(ROUNDS):
-        passed_over = max(0, len(ids) - UNDER_WAY)
+        passed_over = max(0, len(ids) - BATCH)
         declared, due = await asyncio.gather(
             declare(store, shard, ids), _look(store, shard, passed_over), return_exceptions=True
         )  # neither outlives this step

@@ -116,7 +116,7 @@ async def test_a_death_is_three_commands_and_many_are_one_call(store: Store) -> 
     await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
     async with counted(store) as commands:
         assert await transitions.declare(store, 0, ids) == len(ids)
-    assert commands.scripts == len(ids) / transitions.BATCH
+    assert commands.scripts == -(-len(ids) // transitions.BATCH)
     assert commands["hmget"] == commands["xadd"] == commands["hset"] == len(ids)
     assert commands.total <= 3.5 * len(ids)
 

@@ -10,7 +10,7 @@ from watching import beaten, deaths, listening, now_ms, running
 
 from services.admin import past
 from services.watchdog import sweep
-from services.watchdog.transitions import UNDER_WAY, declare
+from services.watchdog.transitions import BATCH, declare
 from shared import keys, monitors, scripts
 from shared.connection import Store
 from shared.events import unpacked
@@ -331,8 +331,8 @@ async def test_what_a_look_passed_over_is_found_at_once(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a storm others declare what this look thinks is still there; no sleep comes before a look at the oldest."""
-    monkeypatch.setattr(sweep, "LIMIT", 2 * UNDER_WAY)  # more than are under way, or nothing is passed over
-    ids = [await beaten(store, timeout=60_000) for _ in range(6 * UNDER_WAY)]
+    monkeypatch.setattr(sweep, "LIMIT", 4 * BATCH)  # more than are under way, or nothing is passed over
+    ids = [await beaten(store, timeout=60_000) for _ in range(12 * BATCH)]
     await store.redis.zadd(keys.deadlines(0), {one: at for at, one in enumerate(ids, 1)})
     await scripts.stamp(store.redis, 0, 10_000)
     real = scripts.due
@@ -341,7 +341,7 @@ async def test_what_a_look_passed_over_is_found_at_once(
     async def due(*arguments: int) -> scripts.Due:
         if arguments[-1] > 0:
             passed_over.append(arguments[-1])
-            await declare(store, 0, ids[: 4 * UNDER_WAY])
+            await declare(store, 0, ids[: 8 * BATCH])
         return await real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scripts, "due", due)
