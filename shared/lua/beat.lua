@@ -1,4 +1,4 @@
--- Records heartbeats, many in one call; a broken record fails alone.
+-- Records heartbeats, many in one call; a broken record fails alone, a server that refuses to write fails them all.
 -- KEYS  1 deadlines, 2 events, 3 incidents, 4 open; then four per item: monitor, pulse, beats, history
 -- ARGV  six per item: monitor id, token hash, kind (ok|warning|error|start|log), 1 when the request was a POST, rid,
 --       message
@@ -8,6 +8,7 @@
 --@include clock
 --@include monitor
 --@include transition
+--@include refused
 local STATUS = {ok = 'alive', warning = 'warning', error = 'error'}
 
 local function log(beats, entry)
@@ -49,6 +50,7 @@ for i = 1, #ARGV / 6 do
     events = KEYS[2], incidents = KEYS[3], open = KEYS[4]}
   local ok, result = pcall(record, k, ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4],
     ARGV[arg + 5])
+  if not ok then blame(result) end
   results[i] = ok and result or -2
 end
 list()

@@ -9,6 +9,7 @@
 --@include clock
 --@include monitor
 --@include transition
+--@include refused
 local heard = tonumber(redis.call('GET', KEYS[5])) or 0
 if math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
@@ -63,7 +64,10 @@ for i, id in ipairs(ids) do
   local key = 3 + 3 * i
   k.monitor, k.pulse, k.history = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
   local ok, result = pcall(judge, k, id, tonumber(deadlines[i]), ARGV[2 * i + 1])
-  if not ok then redis.call('ZADD', KEYS[1], now + 60000, id) end
+  if not ok then
+    blame(result)
+    redis.call('ZADD', KEYS[1], now + 60000, id)
+  end
   results[i] = ok and result or -4
   if results[i] >= 0 then
     disarmed[#disarmed + 1] = 'inf'

@@ -8,6 +8,7 @@
 --@include clock
 --@include monitor
 --@include transition
+--@include refused
 local heard = tonumber(redis.call('GET', KEYS[4])) or 0
 if #KEYS == 5 or math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local newest = redis.call('ZREVRANGE', KEYS[5], 0, 0)[1]
@@ -39,6 +40,7 @@ for i = 1, count do
   elseif deadline > heard then results[i] = -5
   else
     local ok, died = pcall(perish, KEYS[i + 5], id, opened)
+    if not ok then blame(died) end
     results[i] = ok and died and now - deadline or -6
     if ok and died then
       local last = #disarmed

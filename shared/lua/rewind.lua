@@ -6,6 +6,7 @@
 -- Emits nothing
 --@include clock
 --@include monitor
+--@include refused
 local function rewind(key, pulse, id)
   local m = read(key)
   if not m then return 0 end
@@ -31,7 +32,7 @@ end
 local nearer = 0
 for i = 2, #ARGV do
   local ok, result = pcall(rewind, KEYS[2 * i - 1], KEYS[2 * i], ARGV[i])
-  if ok then nearer = nearer + result end -- a damaged record is the sweep's matter
+  if ok then nearer = nearer + result else blame(result) end -- a damaged record is the sweep's matter
 end
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 return nearer

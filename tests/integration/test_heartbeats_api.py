@@ -229,3 +229,30 @@ async def test_what_the_script_answers_is_a_closed_set(collector: Collector) -> 
     """RECORDED and CHANGED are success; everything else is not above zero."""
     assert min(scripts.RECORDED, scripts.CHANGED) > 0
     assert max(scripts.IGNORED, scripts.UNKNOWN_TOKEN, scripts.BROKEN) <= 0
+
+
+@pytest.mark.parametrize("setting", ["maxmemory", "min-replicas-to-write"])
+async def test_a_store_that_refuses_writes_is_503_and_nobody_is_called_damaged(
+    collector: Collector, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    """Full memory, or a missing replica, is no record's fault: clients are asked to come again, nothing is recorded."""
+    new_id, new_token = await collector.monitor()
+    well_id, well_token = await collector.monitor()
+    await collector.client.post(f"/api/heartbeat/{well_token}")
+    before = await monitors.get(collector.store, well_id)
+    await asyncio.sleep(0.002)
+    redis = collector.store.redis
+    await redis.config_set(setting, 1)
+    try:
+        for token in (new_token, well_token):
+            answer = await collector.client.post(f"/api/heartbeat/{token}")
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    finally:
+        await redis.config_set(setting, 0)
+    assert await collector.status(new_id) == "new"
+    assert (await monitors.get(collector.store, well_id)).seen == before.seen
+    assert "damaged" not in capsys.readouterr().out
+    for token in (new_token, well_token):
+        assert (await collector.client.post(f"/api/heartbeat/{token}")).status_code == 200
+    assert await collector.status(new_id) == "alive"
+    assert ((await monitors.get(collector.store, well_id)).seen or 0) > (before.seen or 0)

@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 from waiting import wait_until
 
 from services.watchdog import rewinding, service
 from shared import keys, monitors, scripts
-from shared.connection import Store
+from shared.connection import Store, is_away
 from shared.monitors import NewMonitor
 from shared.settings import load
 
@@ -191,3 +192,20 @@ async def commands(store: Store) -> int:
     """How many commands the server has run, those inside scripts included."""
     stats = await store.redis.info("commandstats")
     return sum(entry["calls"] for entry in stats.values())
+
+
+async def test_a_walk_that_the_server_refuses_to_write_is_made_again(store: Store):
+    """Its memory is full: the mark of the step stays, and the deadline comes back once there is room."""
+    monitor_id = await beaten(store, timeout=600_000)
+    await put_ahead(store, monitor_id)
+    await step_back(store)
+    mark = await store.redis.get(keys.stepped(0))
+    await store.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(RedisError) as told:
+            await scripts.rewind(store.redis, 0, [monitor_id], forget=mark)
+    finally:
+        await store.redis.config_set("maxmemory", 0)
+    assert is_away(told.value)
+    assert await store.redis.get(keys.stepped(0)) == mark
+    assert await rewind(store) == 1
