@@ -99,13 +99,17 @@ async def get_many(store: Store, ids: Sequence[str]) -> list[Monitor]:
     async with store.redis.pipeline(transaction=False) as pipe:
         for monitor_id in ids:
             pipe.hgetall(keys.monitor(store.shard_of(monitor_id), monitor_id))
-        answers: list[dict[str, str]] = await pipe.execute()
+        answers: list[dict[str, str] | Exception] = await pipe.execute(raise_on_error=False)
     found = []
     for monitor_id, fields in zip(ids, answers, strict=True):
-        if "status" in fields:
+        if isinstance(fields, Exception):
+            if not str(fields).startswith("WRONGTYPE"):
+                raise fields
+            log.error("a monitor's record is damaged", monitor=monitor_id, error=str(fields))
+        elif "status" in fields:
             try:
                 found.append(from_hash(monitor_id, fields))
-            except (KeyError, ValueError):
+            except Exception:  # whatever stands in one record, it must not hide all others
                 log.exception("a monitor's record is damaged", monitor=monitor_id)
     return found
 

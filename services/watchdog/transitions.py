@@ -1,14 +1,15 @@
 """The one place where silence becomes a transition."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
 from shared import keys, metrics, monitors, scripts, synthetic
-from shared.connection import Store
+from shared.connection import Store, is_away
 from shared.model import Monitor, credited, next_run
 
 log = structlog.get_logger(__name__)
@@ -43,17 +44,34 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
     2. The few others take a second call, which credits gaps and declares the rest dead.
     3. Monitors with a cron schedule come back for judgement: the script knows no cron. Each of those is re-armed by
        compare-and-set, or declared in a third call that names the state judged.
+
+    A batch that fails does not keep the others from being declared; the first error is raised after them.
     """
     dead = 0
+    errors: list[Exception] = []
     for start in range(0, len(ids), BATCH):
-        now, results = await _declare_heard(store, shard, ids[start : start + BATCH])
-        dead += _count(list(results.items()), by)
-        pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
-        for monitor_id in [one for one, result in results.items() if result == scripts.DAMAGED]:
-            log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
-        if pending:
-            dead += await _judge_schedules(store, shard, pending, now, by)
+        with _kept(errors):
+            now, results = await _declare_heard(store, shard, ids[start : start + BATCH])
+            dead += _count(list(results.items()), by)
+            pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
+            for monitor_id in [one for one, result in results.items() if result == scripts.DAMAGED]:
+                log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
+            if pending:
+                dead += await _judge_schedules(store, shard, pending, now, by)
+    if errors:
+        raise errors[0]
     return dead
+
+
+@contextmanager
+def _kept(errors: list[Exception]) -> Iterator[None]:
+    """Keeps an error for later; not that of a store that is away, which would let each further call wait in vain."""
+    try:
+        yield
+    except Exception as error:
+        if is_away(error):
+            raise
+        errors.append(error)
 
 
 async def _declare_heard(store: Store, shard: int, ids: Sequence[str]) -> tuple[int, dict[str, int]]:

@@ -1,15 +1,17 @@
 """Silence becomes a transition: by hint or by sweep, once, and never through our own blindness."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from waiting import wait_until
 from watching import beaten, deaths, listening, now_ms, running, status, without_short_way
 
-from services.watchdog import expiry, sweep
+from services.watchdog import expiry, sweep, transitions
 from services.watchdog.transitions import declare
 from shared import keys, monitors, scripts
-from shared.connection import Store
+from shared.connection import RedisClient, Store
 from shared.events import unpacked
 from shared.monitors import NewMonitor
 
@@ -203,6 +205,8 @@ async def test_a_clock_that_stepped_back_leaves_no_blindness_ahead(store: Store)
         {"started": "yesterday", "status": "alive"},
         {"schedule": "* * * * *", "timezone": "Nowhere/Town"},
         {"schedule": "* * * * *", "created": "once"},
+        {"schedule": "* * * * *", "tags": "5"},
+        {"schedule": "* * * * *", "tags": "null"},
     ],
 )
 async def test_a_damaged_record_holds_up_no_other_monitor(store: Store, damage: dict[str, str]) -> None:
@@ -230,6 +234,35 @@ async def test_a_record_of_another_type_holds_up_no_other_monitor(store: Store) 
         assert await declare(store, 0, [broken, other]) == 1
     assert await deaths(store) == [other]
     assert await store.redis.zscore(keys.deadlines(0), broken) > await now_ms(store) + 30_000
+    assert [monitor.id for monitor in await monitors.get_many(store, [broken, other])] == [other]
+
+
+async def test_a_call_that_fails_holds_up_no_other_call(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those after it are declared, and the first error is told; a store that is away is asked nothing more."""
+    ids = [await beaten(store, timeout=1) for _ in range(3)]
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys(ids, 1))
+    perish, asked = scripts.perish, []
+    errors = {ids[0]: RuntimeError("the first"), ids[2]: RuntimeError("the third")}
+
+    async def perish_but_some(redis: RedisClient, shard: int, batch: Sequence[str]) -> tuple[int, list[int]]:
+        asked.append(*batch)
+        if batch[0] in errors:
+            raise errors[batch[0]]
+        return await perish(redis, shard, batch)
+
+    monkeypatch.setattr(scripts, "perish", perish_but_some)
+    monkeypatch.setattr(transitions, "BATCH", 1)
+    async with listening(store):
+        with pytest.raises(RuntimeError, match="the first"):
+            await declare(store, 0, ids)
+        assert asked == ids
+        assert await deaths(store) == [ids[1]]
+        errors[ids[0]] = RedisConnectionError("away")
+        with pytest.raises(RedisConnectionError, match="away"):
+            await declare(store, 0, ids)
+        assert asked == [*ids, ids[0]]
 
 
 async def test_a_run_of_a_monitor_that_was_well_is_dead_with_that_reason(store: Store) -> None:
