@@ -24,9 +24,11 @@ local function record(k, id, token, kind, post, rid, message)
   if not m or m.token ~= token then return -1 end
   if m.status == 'paused' or (m.methods == 'post' and post ~= '1') then return 0 end
   local status, took, running, gen = STATUS[kind], '', m.started ~= '', m.gen
+  if not (m.timeout + m.grace < LONGEST) then return -2 end
+  if status and running and m.rid == rid then took = string.format('%d', now - tonumber(m.started)) end
+  log(k.beats, HEAD .. kind .. ' ' .. took .. ' ' .. message) -- first, for what fails here is refused and changes nothing
   if status then
     local rearm = m.schedule == '' or running or (m.status ~= 'alive' and m.status ~= 'warning' and m.status ~= 'error')
-    if running and (m.rid == rid) then took = string.format('%d', now - tonumber(m.started)) end
     if running then redis.call('HDEL', k.monitor, 'started', 'rid') end
     redis.call('HSET', k.monitor, 'seen', now)
     m.raw.seen = now
@@ -39,7 +41,6 @@ local function record(k, id, token, kind, post, rid, message)
     end
     redis.call('HSET', k.monitor, 'started', now, 'rid', rid)
   end
-  log(k.beats, HEAD .. kind .. ' ' .. took .. ' ' .. message)
   return m.gen == gen and 1 or 2
 end
 

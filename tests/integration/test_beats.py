@@ -1,5 +1,7 @@
 """The beat script: what a heartbeat does to a monitor."""
 
+import asyncio
+
 import pytest
 
 from shared import events, keys, monitors, scripts
@@ -131,6 +133,24 @@ async def test_a_broken_timeout_breaks_no_other_deadline(store: Store, timeout: 
     assert answers[1] == scripts.RECORDED
     seen = (await monitors.get(store, good.monitor_id)).seen or 0
     assert await store.redis.zscore(keys.deadlines(0), good.monitor_id) == seen + 60_000
+
+
+@pytest.mark.parametrize("damage", ["a timeout out of reach", "no list of heartbeats"])
+@pytest.mark.parametrize("kind", ["ok", "warning", "start"])
+async def test_a_refused_heartbeat_moves_no_deadline(store: Store, kind: scripts.Kind, damage: str) -> None:
+    """Whichever way through the script it takes: what was not recorded is no event, and due when it was."""
+    target = await make(store, timeout=60_000)
+    await beat(store, target)
+    if damage == "no list of heartbeats":
+        await store.redis.set(keys.beats(0, target.monitor_id), "no list")
+    else:
+        await store.redis.hset(keys.monitor(0, target.monitor_id), "timeout", "1e300")  # type: ignore[misc]
+    deadline = await store.redis.zscore(keys.deadlines(0), target.monitor_id)
+    told = await types(store)
+    await asyncio.sleep(0.002)
+    assert await beat(store, target, kind) == scripts.BROKEN
+    assert await store.redis.zscore(keys.deadlines(0), target.monitor_id) == deadline
+    assert await types(store) == told
 
 
 @pytest.mark.parametrize("order", [("ok", "start"), ("start", "ok"), ("ok", "error"), ("ok", "ok")])

@@ -26,8 +26,13 @@ end
 -- each death at its deadline.
 local function lasts(wait) return math.max(1, wait + math.floor(math.min(wait / 16, 4000) * chance)) end
 
--- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once.
+-- A wait in ms that is no number, or of 3,000 years, is a broken record's. The ledger would take it, the hint would not.
+local LONGEST = 1e14
+
+-- arm(deadlines, pulse, id, at): the ledger first, then the hint; a deadline in the past fires at once, one out of reach is
+-- an error before anything is moved.
 local function arm(deadlines, pulse, id, at)
+  if not (at - now < LONGEST) then error('the deadline is out of reach') end
   redis.call('ZADD', deadlines, at, id)
   redis.call('SET', pulse, 1, 'PX', lasts(at - now)) -- 1 needs no memory
 end

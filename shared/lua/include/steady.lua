@@ -18,11 +18,11 @@ local function steady(k, id, token, kind, post, message)
   if v[1] ~= token or (status ~= 'alive' and status ~= 'warning') or STATUS[kind] ~= status then return nil end
   if (v[5] == 'post' and post ~= '1') or (v[6] or '') ~= '' or (v[7] or '') ~= '' then return nil end
   local wait, last = (tonumber(v[3]) or 0) + (tonumber(v[4]) or 0), #moved
-  if not (wait < math.huge) then return nil end -- a broken record must not break the ledger of the others
+  if not (wait < LONGEST) then return nil end -- a broken record must not break the ledger of the others
   redis.call('HSET', k.monitor, 'seen', now)
-  moved[last + 1], moved[last + 2] = now + wait, id
   local left = lasts(wait)
   if redis.call('PEXPIRE', k.pulse, left) == 0 then redis.call('SET', k.pulse, 1, 'PX', left) end
   log(k.beats, HEAD .. kind .. '  ' .. message)
+  moved[last + 1], moved[last + 2] = now + wait, id -- last, for what failed is refused and moves no deadline
   return 1
 end
