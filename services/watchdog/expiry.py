@@ -19,6 +19,9 @@ PULSE = re.compile(r"mp:\{(\d+)\}:pulse:([0-9a-z]+)")
 
 GATHER = 0.005
 """Seconds in which events are gathered: keys that expire together are declared in one script call."""
+GATHERED = 10 * GATHER
+"""Seconds after which what was gathered is declared although events still come: keys of others may expire without a
+pause, and a hint that waits for one would be worth nothing."""
 
 LOOK_AGAIN = 60.0
 """Seconds after which a cluster is asked for its primaries again: one may have been added."""
@@ -86,13 +89,14 @@ async def _follow_to_storm(
         while not stop.is_set() and loop.time() < until:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
             due: dict[int, list[str]] = {}
+            enough = loop.time() + GATHERED
             while message is not None:
                 matched = PULSE.fullmatch(message["data"])
                 if matched and int(matched[1]) < store.shards:
                     due.setdefault(int(matched[1]), []).append(matched[2])
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=GATHER)
-                if sum(map(len, due.values())) >= STORM:
+                if sum(map(len, due.values())) >= STORM or stop.is_set() or loop.time() >= enough:
                     break
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=GATHER)
             if leave_storms and sum(map(len, due.values())) >= STORM:
                 return True
             for shard, ids in due.items():

@@ -1,7 +1,8 @@
 """Silence becomes a transition: by hint or by sweep, once, and never through our own blindness."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -170,6 +171,52 @@ async def test_a_storm_of_hints_is_left_to_the_sweep(store: Store) -> None:
     await wait_until(lambda: store.redis.pubsub_numpat(), "the new subscription")
     stop.set()
     await task
+
+
+@asynccontextmanager
+async def foreign_keys_expire(store: Store) -> AsyncIterator[None]:
+    """Another application's keys, one after another without a pause that would end the gathering."""
+
+    async def publish() -> None:
+        while True:
+            pipe = store.redis.pipeline(transaction=False)
+            for number in range(10):
+                pipe.publish("__keyevent@0__:expired", f"session:{number}")
+            await pipe.execute()
+
+    task = asyncio.create_task(publish())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def test_hints_among_keys_of_others_are_heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steady stream of them keeps neither a hint from being followed nor a listener from ending."""
+    monkeypatch.setattr(expiry, "GATHER", 1.0)  # so that no scheduling of a busy machine makes a pause
+    monkeypatch.setattr(expiry, "GATHERED", 0.1)
+    followed: list[str] = []
+
+    async def follow(_store: Store, _shard: int, ids: list[str], *, by: str) -> int:
+        assert by == "hint"
+        followed.extend(ids)
+        return len(ids)
+
+    monkeypatch.setattr(expiry, "declare", follow)
+    stop = asyncio.Event()
+    task = asyncio.create_task(expiry.listen(store, stop))
+    await wait_until(lambda: store.redis.pubsub_numpat(), "the subscription")
+    async with foreign_keys_expire(store):
+        await store.redis.publish("__keyevent@0__:expired", keys.pulse(0, "m1"))
+
+        async def heard() -> bool:
+            return followed == ["m1"]
+
+        await wait_until(heard, "the hint", timeout=2)
+        monkeypatch.setattr(expiry, "GATHERED", 60.0)
+        await asyncio.sleep(0.2)
+        stop.set()
+        await asyncio.wait_for(task, 2)
 
 
 async def test_a_gap_before_a_run_began_does_not_excuse_it(store: Store) -> None:
