@@ -15,17 +15,24 @@ if math.abs(now - heard) > tonumber(ARGV[1]) then return {now, {}} end
 local gaps = redis.call('ZREVRANGE', KEYS[6], 0, -1)
 local newest = gaps[1] and string.match(gaps[1], '%-(%d+)$') or '0'
 
+-- numbers(i): notes when a gap starts and ends, and returns its end. Once per call and only as far back as somebody needs:
+-- to read hundreds of gaps anew for each monitor would keep everybody waiting.
+local starts, ends = {}, {}
+local function numbers(i)
+  local from, to = string.match(gaps[i], '^(%d+)%-(%d+)$')
+  starts[i], ends[i] = tonumber(from), tonumber(to)
+  return ends[i]
+end
+
 -- credit: a deadline that a gap touches becomes the gap's end + timeout + grace, oldest gap first.
 local function credit(m, deadline)
-  if not gaps[1] then return deadline end
   local from, base = math.max(m.seen, m.base, tonumber(m.started) or 0), nil
-  local touching = 0
-  while gaps[touching + 1] and tonumber(string.match(gaps[touching + 1], '%-(%d+)$')) > from do touching = touching + 1 end
+  local starts, ends, touching, wait = starts, ends, 0, m.timeout + m.grace
+  while gaps[touching + 1] and (ends[touching + 1] or numbers(touching + 1)) > from do touching = touching + 1 end
   for i = touching, 1, -1 do
-    local starts, ends = string.match(gaps[i], '^(%d+)%-(%d+)$')
-    if tonumber(starts) < deadline then
-      base = tonumber(ends)
-      deadline = math.max(deadline, base + m.timeout + m.grace)
+    if starts[i] < deadline then
+      base = ends[i]
+      if base + wait > deadline then deadline = base + wait end
     end
   end
   return deadline, base

@@ -12,6 +12,7 @@ from services.collector import listening
 from services.watchdog import transitions
 from shared import keys, monitors, scripts
 from shared.connection import Store
+from shared.model import credited
 from shared.settings import load
 
 BASE = -100_000
@@ -61,6 +62,26 @@ async def test_a_gap_excuses_no_other_silence(store: Store, gaps: dict[int, int]
     monitor_id, _, (lag,) = await due_with_gaps(store, gaps)
     assert lag >= 40_000
     assert (await monitors.get(store, monitor_id)).status == "dead"
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["longest unheard first", "longest unheard last"])
+async def test_each_of_a_call_is_credited_its_own_gaps(store: Store, order: int) -> None:
+    """Of many gaps each monitor has those after its last heartbeat, whatever the one before it in the call needed."""
+    ids = [await beaten(store, timeout=30_000, grace=10_000) for _ in range(6)][::order]
+    await scripts.stamp(store.redis, 0, 10_000)
+    now = await now_ms(store)
+    gaps = [(now - at, now - at + 5_000) for at in range(400_000, 5_000, -10_000)]
+    await store.redis.zadd(keys.gaps(0), {f"{start}-{end}": end for start, end in gaps})
+    expected = {}
+    for monitor_id, ago in zip(ids[::order], range(350_000, 50_000, -50_000), strict=True):
+        heard = now - ago
+        await store.redis.hset(keys.monitor(0, monitor_id), "seen", str(heard))  # type: ignore[misc]
+        await store.redis.zadd(keys.deadlines(0), {monitor_id: heard + 40_000})
+        expected[monitor_id], _ = credited(heard + 40_000, heard, gaps, 40_000)
+    _, results = await scripts.declare(store.redis, 0, dict.fromkeys(ids, ""))
+    assert results == [scripts.PUT_OFF] * len(ids)
+    found = await store.redis.zmscore(keys.deadlines(0), ids)
+    assert dict(zip(ids, found, strict=True)) == expected
 
 
 async def test_nothing_is_declared_before_a_gap_could_be_credited(store: Store) -> None:
