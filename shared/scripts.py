@@ -213,12 +213,25 @@ async def declare(redis: RedisClient, shard: int, verdicts: Mapping[str, str]) -
     return int(now), results
 
 
-async def rearm(store: Store, monitor_id: str, *, gen: int, seen: int, deadline: int, base: int) -> bool:
-    """Sets a cron monitor's deadline (ms) unless it changed since `gen` and `seen` were read."""
-    shard = store.shard_of(monitor_id)
-    key_names = [keys.deadlines(shard), keys.monitor(shard, monitor_id), keys.pulse(shard, monitor_id)]
-    answer = await run(store.redis, "rearm", key_names, [monitor_id, gen, seen, deadline, base])
-    return bool(answer)
+class CronDeadline(NamedTuple):
+    """A deadline (ms) for a cron monitor that was judged when its record had this `gen` and `seen`; see `rearm.lua`."""
+
+    monitor_id: str
+    gen: int
+    seen: int
+    deadline: int
+    base: int
+
+
+async def rearm(redis: RedisClient, shard: int, judged: Sequence[CronDeadline]) -> list[int]:
+    """Sets cron monitors' deadlines in one call: per monitor 1, 0 when it changed since it was read, or `DAMAGED`."""
+    key_names = [keys.deadlines(shard)]
+    arguments: list[RunArgument] = []
+    for one in judged:
+        key_names += (keys.monitor(shard, one.monitor_id), keys.pulse(shard, one.monitor_id))
+        arguments += one
+    answers: list[int] = await run(redis, "rearm", key_names, arguments)
+    return answers
 
 
 async def create_monitor(store: Store, monitor_id: str, fields: Mapping[str, str]) -> int:

@@ -42,25 +42,36 @@ async def declare(store: Store, shard: int, ids: Sequence[str], by: Finder = "sw
     1. One script call per batch checks each deadline again and declares dead what dies by the short way. A deadline
        that the collectors' stamp has not reached yet is waited for: a stamp follows each deadline at once.
     2. The few others take a second call, which credits gaps and declares the rest dead.
-    3. Monitors with a cron schedule come back for judgement: the script knows no cron. Each of those is re-armed by
-       compare-and-set, or declared in a third call that names the state judged.
+    3. Monitors with a cron schedule come back for judgement: the script knows no cron. They are judged after all
+       batches, for most of them live, and deaths need not wait for that. A batch of them is re-armed by
+       compare-and-set in one call, or declared in another one that names the states judged.
 
     A batch that fails does not keep the others from being declared; the first error is raised after them.
     """
-    dead = 0
+    dead = now = 0
     errors: list[Exception] = []
-    for start in range(0, len(ids), BATCH):
+    unjudged: list[str] = []
+    for batch in _batches(ids):
         with _kept(errors):
-            now, results = await _declare_heard(store, shard, ids[start : start + BATCH])
+            now, results = await _declare_heard(store, shard, batch)
             dead += _count(list(results.items()), by)
-            pending = [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
-            for monitor_id in [one for one, result in results.items() if result == scripts.DAMAGED]:
-                log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
-            if pending:
-                dead += await _judge_schedules(store, shard, pending, now, by)
+            unjudged += [one for one, result in results.items() if result == scripts.NEEDS_JUDGEMENT]
+            _tell_of_damage([one for one, result in results.items() if result == scripts.DAMAGED])
+    for batch in _batches(unjudged):
+        with _kept(errors):
+            dead += await _judge_schedules(store, shard, batch, now, by)
     if errors:
         raise errors[0]
     return dead
+
+
+def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+
+
+def _tell_of_damage(ids: Sequence[str]) -> None:
+    for monitor_id in ids:
+        log.error("a monitor's record is damaged; looked at again in a minute", monitor=monitor_id)
 
 
 @contextmanager
@@ -116,20 +127,17 @@ async def _judge_schedules(store: Store, shard: int, ids: Sequence[str], now: in
     gaps = [(int(start), int(end)) for start, _, end in (member.partition("-") for member in members)]
     newest = max((end for _, end in gaps), default=0)
     verdicts = {}
+    alive = []
     judged = _judge_all(await monitors.get_many(store, ids), now, gaps)
     for monitor, verdict in judged:
         seen = monitor.seen or 0
         if verdict is None:
             verdicts[monitor.id] = f"{monitor.gen}:{seen}:{newest}"
         else:
-            await scripts.rearm(
-                store,
-                monitor.id,
-                gen=monitor.gen,
-                seen=seen,
-                deadline=verdict.deadline,
-                base=verdict.base,
-            )
+            alive.append(scripts.CronDeadline(monitor.id, monitor.gen, seen, verdict.deadline, verdict.base))
+    if alive:
+        answers = zip(alive, await scripts.rearm(store.redis, shard, alive), strict=True)
+        _tell_of_damage([one.monitor_id for one, answer in answers if answer == scripts.DAMAGED])
     left = dict.fromkeys(set(ids) - {monitor.id for monitor, _ in judged}, now + PUT_OFF_MS)
     if left:  # deleted meanwhile, which this leaves as it is, or damaged
         await store.redis.zadd(keys.deadlines(shard), left, xx=True, gt=True)

@@ -1,13 +1,29 @@
--- Sets the deadline that a cron schedule asks for, unless a heartbeat or a change came in between. A monitor whose
--- schedule was taken away, or whose run began, has another deadline by now.
--- KEYS  1 deadlines, 2 monitor, 3 pulse
--- ARGV  1 monitor id, 2 gen and 3 last heartbeat in ms as seen, 4 the deadline in ms, 5 the ms it counts from
--- Returns 1 when set, 0 when the monitor changed meanwhile
+-- Sets the deadlines that cron schedules ask for, unless a heartbeat or a change came in between. A monitor whose schedule
+-- was taken away, or whose run began, has another deadline by now.
+-- KEYS  1 deadlines; then two per item: monitor, pulse
+-- ARGV  five per item: monitor id, gen and last heartbeat in ms as seen, the deadline in ms, the ms it counts from
+-- Returns per item 1 when set, 0 when the monitor changed meanwhile, -4 its record is broken: put off as in `declare`
+-- Emits nothing
 --@include clock
 --@include monitor
-local m = read(KEYS[2])
-if not m or m.schedule == '' or m.started ~= '' then return 0 end
-if m.gen ~= tonumber(ARGV[2]) or m.seen ~= tonumber(ARGV[3]) then return 0 end
-arm(KEYS[1], KEYS[3], ARGV[1], tonumber(ARGV[4]))
-if tonumber(ARGV[5]) > m.seen then redis.call('HSET', KEYS[2], 'base', ARGV[5]) end
-return 1
+--@include refused
+local function rearm(key, pulse, id, gen, seen, deadline, base)
+  local m = read(key)
+  if not m or m.schedule == '' or m.started ~= '' then return 0 end
+  if m.gen ~= tonumber(gen) or m.seen ~= tonumber(seen) then return 0 end
+  arm(KEYS[1], pulse, id, tonumber(deadline))
+  if tonumber(base) > m.seen then redis.call('HSET', key, 'base', base) end
+  return 1
+end
+
+local results = {}
+for i = 1, #ARGV / 5 do
+  local key, arg = 2 * i, 5 * i - 4
+  local ok, result = pcall(rearm, KEYS[key], KEYS[key + 1], unpack(ARGV, arg, arg + 4))
+  if not ok then
+    blame(result)
+    redis.call('ZADD', KEYS[1], now + 60000, ARGV[arg])
+  end
+  results[i] = ok and result or -4
+end
+return results

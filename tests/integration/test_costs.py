@@ -4,17 +4,19 @@ Times are measured by `make bench`. A number here may be lowered freely; raising
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import watching
 from waiting import wait_until
 
 from services.collector.batching import BATCH, Batcher
 from services.watchdog import sweep, transitions
 from shared import keys, monitors, scripts
-from shared.connection import Store
+from shared.connection import RedisClient, Store
 from shared.deliveries import Delivery, NewDelivery, create
 from shared.monitors import NewMonitor
 from shared.pump import Pump
@@ -119,6 +121,31 @@ async def test_a_death_is_three_commands_and_many_are_one_call(store: Store) -> 
     assert commands.scripts == -(-len(ids) // transitions.BATCH)
     assert commands["hmget"] == commands["xadd"] == commands["hset"] == len(ids)
     assert commands.total <= 3.5 * len(ids)
+
+
+async def test_healthy_cron_monitors_hold_up_no_death(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Due together they are re-armed a batch to a call, after whoever died behind them was declared dead."""
+    crons = [await watching.beaten(store, schedule="0 0 1 1 *") for _ in range(200)]
+    silent = await watching.beaten(store, timeout=1)
+    await store.redis.zadd(keys.deadlines(0), dict.fromkeys([*crons, silent], 1))
+    await scripts.stamp(store.redis, 0, None)
+    run, calls, dead_before = scripts.run, [], []
+
+    async def noted(
+        redis: RedisClient, name: str, key_names: Sequence[str], arguments: Iterable[scripts.RunArgument]
+    ) -> Any:
+        if name == "rearm":
+            dead_before.append(await watching.deaths(store))
+        calls.append(name)
+        return await run(redis, name, key_names, arguments)
+
+    monkeypatch.setattr(scripts, "run", noted)
+    assert await transitions.declare(store, 0, [*crons, silent]) == 1
+    batches = -(-len(crons) // transitions.BATCH)
+    assert dead_before == [[silent]] * batches
+    assert calls.count("rearm") == batches
+    now = await watching.now_ms(store)
+    assert min(await store.redis.zmscore(keys.deadlines(0), crons)) > now
 
 
 class AtOnce:

@@ -402,7 +402,6 @@ async def test_a_deadline_judged_from_what_has_changed_is_not_set(store: Store, 
     """The next look computes it from the newer state."""
     monitor_id, gen, seen = await judged_long_ago(store)
     await change(store, monitor_id, meanwhile)
-    assert not await scripts.rearm(
-        store, monitor_id, gen=gen, seen=seen, deadline=seen + 31_536_000_000, base=seen
-    )
+    judged = scripts.CronDeadline(monitor_id, gen, seen, deadline=seen + 31_536_000_000, base=seen)
+    assert await scripts.rearm(store.redis, 0, [judged]) == [0]
     assert await deadline_of(store, monitor_id) == 1
