@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import ReadOnlyError
 
 from shared import events, keys, monitors, scripts
 from shared.connection import Store
@@ -119,6 +120,28 @@ async def test_a_bad_record_fails_alone(store: Store) -> None:
     await store.redis.set(keys.monitor(0, bad.monitor_id), "not a hash")
     answers = await scripts.beat(store.redis, 0, [scripts.Beat(bad, "ok"), scripts.Beat(good, "ok")])
     assert answers == [scripts.BROKEN, scripts.CHANGED]
+
+
+@pytest.mark.parametrize("script", ["beat", "perish", "declare", "rewind"])
+async def test_a_server_that_became_a_replica_says_so_by_its_code(store: Store, script: str) -> None:
+    """The error is the server's own, not an item's: by its code a client of sentinels looks for the new primary."""
+    target = await make(store, timeout=60_000)
+    await beat(store, target)
+    await store.redis.hset(keys.monitor(0, target.monitor_id), "since", "9" * 13)  # type: ignore[misc]
+    await store.redis.zadd(keys.deadlines(0), {target.monitor_id: 1})
+    await scripts.stamp(store.redis, 0, None)
+    calls = {
+        "beat": lambda: beat(store, target),
+        "perish": lambda: scripts.perish(store.redis, 0, [target.monitor_id]),
+        "declare": lambda: scripts.declare(store.redis, 0, {target.monitor_id: ""}),
+        "rewind": lambda: scripts.rewind(store.redis, 0, [target.monitor_id]),
+    }
+    await store.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with pytest.raises(ReadOnlyError):
+            await calls[script]()
+    finally:
+        await store.redis.execute_command("REPLICAOF", "NO", "ONE")
 
 
 @pytest.mark.parametrize("timeout", ["nan", "inf", "long"])

@@ -4,5 +4,5 @@
 local REFUSALS = {MASTERDOWN = true, MISCONF = true, NOREPLICAS = true, OOM = true, READONLY = true}
 local function blame(problem)
   local text = type(problem) == 'table' and problem.err or tostring(problem)
-  if REFUSALS[string.match(text, '^%-?(%u+)')] then error(problem, 0) end
+  if REFUSALS[string.match(text, '^(%u+)')] then error({err = text}) end -- of a bare text the server makes an ERR
 end
