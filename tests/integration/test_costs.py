@@ -4,9 +4,11 @@ Times are measured by `make bench`. A number here may be lowered freely; raising
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -25,6 +27,8 @@ from shared.scripts import Beat
 from shared.workers import renew
 
 BEATS = 1_000
+CALLS_OF_PYTHON = 22
+"""For one heartbeat, in Python 3.11 to 3.13."""
 TARGET = "webhook:1"
 LUA = Path(scripts.__file__).parent / "lua"
 
@@ -80,6 +84,27 @@ async def test_a_thousand_heartbeats_are_a_few_script_calls(store: Store) -> Non
         await asyncio.gather(*[batcher.submit(beats[i % len(beats)]) for i in range(BEATS)])
         await batcher.drain()
     assert commands.scripts == -(-BEATS // BATCH)
+
+
+async def test_a_heartbeat_is_few_calls_of_python(store: Store) -> None:
+    """From the batcher to the server and back, ours and those of the libraries: what a core is spent on."""
+    beats = await beaten(store, 50)
+    batcher = Batcher(store)
+    await asyncio.gather(*[batcher.submit(one) for one in beats])  # connections are open, the script is there
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    futures = [batcher.submit(beats[i % len(beats)]) for i in range(BEATS)]
+    sys.setprofile(count)
+    try:
+        await asyncio.gather(*futures)
+    finally:
+        sys.setprofile(None)
+    await batcher.drain()
+    assert calls <= CALLS_OF_PYTHON * BEATS, calls / BEATS
 
 
 async def test_a_heartbeat_of_a_monitor_that_is_well_is_four_commands(store: Store) -> None:
