@@ -16,6 +16,7 @@ import machine
 import page
 import report
 import results
+from ground import server_name
 from rows import ROWS
 
 HERE = Path(__file__).parent
@@ -36,6 +37,7 @@ def run(row: str) -> bool:
         "row": row,
         "at": began,
         "commit": commit,
+        "server": server_name(),
         "busy": busy,
         "stolen": machine.stolen(clock),
         "tables": tables,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ground import ROOT, Server, server_name, serving
-from loading import Wire, fill
+from loading import Wire, fill, lengthen
 
 from shared import keys
 
@@ -23,7 +23,7 @@ WRITERS = ("shared/lua", "shared/keys.py", "shared/monitors.py", "shared/directo
 
 @contextmanager
 def filled(count: int, core: int | None = None) -> Iterator[tuple[Server, list[str]]]:
-    """A server with `count` monitors that were heard once, and their ids by number; not durable yet."""
+    """A server with `count` monitors, each with a full log of heartbeats, and their ids by number; not durable yet."""
     with tempfile.TemporaryDirectory(prefix="pulse-bench-") as own:
         snapshot = Path(os.environ.get(KEPT, own)) / f"{server_name()}-{count}-{_code()}.rdb"
         if not snapshot.exists():
@@ -39,7 +39,7 @@ def filled(count: int, core: int | None = None) -> Iterator[tuple[Server, list[s
 
 def _write(snapshot: Path, count: int) -> None:
     with serving(options=("--appendonly", "no")) as server:
-        fill(server.url, range(count))
+        lengthen(server.url, fill(server.url, range(count)))
         wire = Wire(server.url)
         wire.call("SAVE")
         wire.close()

@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from servers import Server, binaries  # noqa: E402 - found by the line above
 
 from services import embedded  # noqa: E402
-from shared import logs, scripts  # noqa: E402
+from shared import logs  # noqa: E402
 from shared.connection import Store, connect  # noqa: E402
 from shared.schema import open_store  # noqa: E402
 from shared.secrets import new_key  # noqa: E402
@@ -29,9 +29,12 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
 """What an acknowledged heartbeat stands on; every row pays for it."""
 
 
+EMBEDDED = "valkey"
+
+
 def server_name() -> str:
     """The server under the measurements: `PULSE_BENCH_SERVER`, else the embedded Valkey."""
-    return os.environ.get("PULSE_BENCH_SERVER", "valkey")
+    return os.environ.get("PULSE_BENCH_SERVER", EMBEDDED)
 
 
 @contextmanager
@@ -130,14 +133,6 @@ def answer(pipe: Any) -> None:
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-async def listening(store: Store) -> None:
-    """What a collector does for the watchdog, for ever: it says that somebody listens."""
-    while True:
-        stamped = await scripts.stamp(store.redis, 0, None, await scripts.server_time(store.redis, 0))
-        until_next = 250 if stamped.following is None else stamped.following + 1
-        await asyncio.sleep(min(0.25, max(0.01, until_next / 1000)))
 
 
 async def make_durable(store: Store) -> None:

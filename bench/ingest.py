@@ -15,7 +15,7 @@ from bare import bare, raw
 from ground import cpu_seconds, process, server_name, serving, settings_for
 from load import Load, beats, wrk
 from loading import fill
-from report import Measure, report
+from report import Measure, progress, report
 from running import running
 
 CLIENTS = 64
@@ -70,6 +70,7 @@ def main(runs: int) -> None:
                 if run:  # the first warms both up
                     ceilings.append(ceiling)
                     ours.append(made)
+                progress("runs", run, runs)
     pairs = list(zip(ours, ceilings, strict=True))
     ratio = statistics.median(our.load.rate / bare.load.rate for our, bare in pairs)
     cost = statistics.median(bare.cost / our.cost for our, bare in pairs)

@@ -1,22 +1,26 @@
 """Durable heartbeats/s by the number of clients at once, beside a bare uvicorn app on the same core: a plot.
 
-python bench/ingest_clients.py [seconds each]
+python bench/ingest_clients.py [runs]
 """
 
+import statistics
 import sys
 
 from bare import bare
 from ground import process, serving, settings_for
 from ingest import CLIENTS
-from load import beats, wrk
+from load import beats, median, wrk
 from loading import fill
-from report import Curve, Measure, report
+from report import Curve, Measure, progress, report
 from running import running
 
 CONCURRENT = (1, 4, 16, 64, 256, 1_000)
 
 
-def main(seconds: float) -> None:
+SECONDS = 2
+
+
+def main(runs: int) -> None:
     script = beats(range(CLIENTS))
     rows, ceilings, ours = [], [], []
     with serving(core=1) as server, process(bare) as (bare_port, _):
@@ -24,22 +28,31 @@ def main(seconds: float) -> None:
         with running("collector", settings_for(server.url), core=0) as collector:
             port = collector.port
             wrk(port, script, 1, CLIENTS, core=1)
-            for clients in CONCURRENT:
-                ceiling = wrk(bare_port, script, seconds, clients, core=1)
-                made = wrk(port, script, seconds, clients, core=1)
-                ceilings.append((float(clients), ceiling.rate))
-                ours.append((float(clients), made.rate))
+            wrk(bare_port, script, 1, CLIENTS, core=1)
+            for step, clients in enumerate(CONCURRENT):
+                pairs = [
+                    (
+                        wrk(bare_port, script, SECONDS, clients, core=1),
+                        wrk(port, script, SECONDS, clients, core=1),
+                    )
+                    for _ in range(runs)
+                ]
+                bares, mades = zip(*pairs, strict=True)
+                ratio = statistics.median(made.rate / ceiling.rate for ceiling, made in pairs)
+                ceilings.append((float(clients), median(bares, "rate")))
+                ours.append((float(clients), median(mades, "rate")))
                 text = (
-                    f"{made.rate:,.0f}/s, p99 {made.p99:.1f} ms; "
-                    f"bare {ceiling.rate:,.0f}/s, p99 {ceiling.p99:.1f} ms; ratio {made.rate / ceiling.rate:.2f}"
+                    f"{ours[-1][1]:,.0f}/s, p99 {median(mades, 'p99'):.1f} ms; "
+                    f"bare {ceilings[-1][1]:,.0f}/s, p99 {median(bares, 'p99'):.1f} ms; ratio {ratio:.2f}"
                 )
                 rows.append(Measure(f"{clients:,} clients", text))
+                progress("numbers of clients", step + 1, len(CONCURRENT))
     report(
-        "heartbeats by clients at once, one collector on one core",
+        f"heartbeats by clients at once, one collector on one core, n = {runs} runs each",
         rows,
         [Curve("ingest", "heartbeats", tuple(ours)), Curve("ingest", "bare uvicorn app", tuple(ceilings))],
     )
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

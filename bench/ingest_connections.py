@@ -13,7 +13,7 @@ from ground import process, serving, settings_for
 from ingest import CLIENTS
 from load import beats, wrk
 from loading import fill
-from report import Measure, report
+from report import Measure, progress, report
 from running import running
 
 SECONDS = 3
@@ -31,6 +31,7 @@ def main(runs: int) -> None:
                 ours = wrk(port, script, SECONDS, CLIENTS, core=1)
                 if run:  # the first warms both up
                     rates.append((ours.rate, ceiling.rate))
+                progress("runs", run, runs)
     ratio = statistics.median(ours / ceiling for ours, ceiling in rates)
     ours, ceiling = (statistics.median(side) for side in zip(*rates, strict=True))
     report(

@@ -11,17 +11,13 @@ import sys
 from bare import bare
 from ground import process, serving, settings_for
 from ingest import CLIENTS
-from load import Load, beats, wrk
+from load import beats, median, wrk
 from loading import fill
-from report import Measure, report
+from report import Measure, progress, report
 from running import running
 
 SECONDS = 4
 CONNECTIONS = 256
-
-
-def median(loads: list[Load], name: str) -> float:
-    return statistics.median(getattr(one, name) for one in loads)
 
 
 def main(runs: int) -> None:
@@ -33,9 +29,10 @@ def main(runs: int) -> None:
             port = collector.port
             wrk(port, script, 1, CLIENTS, core=1)
             rate = wrk(port, script, SECONDS, CLIENTS, core=1).rate / 2
-            for _ in range(runs):
+            for done in range(runs):
                 bares.append(wrk(bare_port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
                 ours.append(wrk(port, script, SECONDS, CONNECTIONS, core=1, rate=rate))
+                progress("runs", done + 1, runs)
     ratio = statistics.median(o.p99 / b.p99 for o, b in zip(ours, bares, strict=True))
     measures = [
         Measure(

@@ -14,9 +14,10 @@ from typing import Any
 
 import uvloop
 from ground import Answering, fresh_store, percentile, process
-from report import Measure, report
+from report import Measure, progress, report
+from running import running
 
-from services.webhooks import subscriptions, worker
+from services.webhooks import subscriptions
 from services.webhooks.subscription import Webhook
 from shared import events
 from shared.connection import Store
@@ -27,7 +28,7 @@ ENDPOINTS = 200
 BROKEN = ENDPOINTS // 5
 EACH = 1.0
 """Events a second for each endpoint."""
-ROUNDS = 2
+ROUNDS = 5
 
 
 class Receiver(Answering):
@@ -87,9 +88,15 @@ async def run(store: Store, settings: Settings, port: int, seconds: float, *, br
             return Webhook(webhook_id, "b", f"http://127.0.0.1:{port}/{path}", f"bench.n{number}")
 
         await subscriptions.add(store, make)
-    stop = asyncio.Event()
-    task = asyncio.create_task(worker.run(store, settings, stop))
-    await asyncio.sleep(1)
+    with running("webhooks-worker", settings):
+        await asyncio.sleep(1)
+        await _emit(store, seconds)
+        await asyncio.sleep(1)
+        return await latencies(port)
+
+
+async def _emit(store: Store, seconds: float) -> None:
+    """An event for each endpoint in turn, with the moment at which it was made."""
     began = time.time()
     for index in range(int(seconds * EACH * ENDPOINTS)):
         wait = began + index / (EACH * ENDPOINTS) - time.time()
@@ -97,11 +104,6 @@ async def run(store: Store, settings: Settings, port: int, seconds: float, *, br
             await asyncio.sleep(wait)
         payload = json.dumps({"at": time.time()})
         await events.emit(store, [NewEvent(f"bench.n{index % ENDPOINTS}", payload, f"e{index}")])
-    await asyncio.sleep(1)
-    found = await latencies(port)
-    stop.set()
-    await task
-    return found
 
 
 async def main(seconds: float) -> None:
@@ -110,9 +112,10 @@ async def main(seconds: float) -> None:
     with process(receive) as port:
         async with fresh_store() as (store, settings):
             await run(store, settings, port, 2, broken=False)
-            for _ in range(ROUNDS):
+            for done in range(ROUNDS):
                 without += await run(store, settings, port, seconds, broken=False)
                 beside += await run(store, settings, port, seconds, broken=True)
+                progress("rounds", done + 1, ROUNDS)
     ratio = percentile(beside, 0.99) / percentile(without, 0.99)
     measures = [
         Measure(

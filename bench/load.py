@@ -7,12 +7,18 @@ not wait for the one before it: with more connections than are ever answered lat
 import json
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from report import progress
+
+PART = 5
+"""Seconds of load between two lines of progress."""
 BEAT = """
 local n = {first}
 request = function()
@@ -49,10 +55,6 @@ def beats(tokens: range, *, close: bool = False) -> str:
     """Heartbeats of these monitors in turn; with `close` each on a connection of its own."""
     headers = '{["Connection"] = "close"}' if close else "nil"
     return BEAT.format(first=tokens.start, last=tokens.stop, headers=headers)
-
-
-def get(path: str) -> str:
-    return f'request = function() return wrk.format("GET", "{path}") end\n'
 
 
 class Wrk:
@@ -113,6 +115,19 @@ def wrk(
 ) -> Load:
     """Runs wrk to its end."""
     return Wrk(port, script, seconds, clients, core=core, rate=rate).result()
+
+
+def median(loads: Sequence[Load], name: str) -> float:
+    return statistics.median(getattr(one, name) for one in loads)
+
+
+def heard(port: int, count: int, *, core: int | None = None) -> None:
+    """Hears of each of `count` monitors once, so that the collector has met all their tokens."""
+    done = 0
+    while done < count:
+        load = wrk(port, beats(range(done, count)), PART, 64, core=core)
+        done += max(1, int(load.rate * PART))
+        progress(f"first heartbeats among {count:,}", min(done, count), count)
 
 
 def _children() -> float:

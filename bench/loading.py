@@ -27,7 +27,9 @@ BATCH = 100
 """Heartbeats in one script call."""
 LONG = 36_000_000
 """A timeout in ms that no measurement reaches."""
-
+KEPT = 100
+"""Recent heartbeats that a monitor keeps; its log is cut to so many when it is `SLACK` longer."""
+SLACK = 10
 
 PACKER = PACKED[UnixDomainSocketConnection](path="")
 """Writes commands as the product's connections do."""
@@ -117,7 +119,7 @@ def steps(coroutine: Any) -> Any:
 
 
 def new(number: int, timeout: int = LONG) -> NewMonitor:
-    return NewMonitor(name=f"worker {number:07d}", timeout=timeout, channels="")
+    return NewMonitor(name=f"worker {number:07d}", timeout=timeout)
 
 
 def fill(
@@ -143,6 +145,27 @@ def fill(
     wire.answers()
     wire.close()
     return ids
+
+
+def lengthen(url: str, ids: list[str]) -> None:
+    """Gives monitors that were heard once the log of one that was heard for hours: their entry, as often as it takes.
+
+    The lengths are spread over all that a log has between two cuts.
+    """
+    wire = Wire(url)
+    for start in range(0, len(ids), PORTION):
+        part = ids[start : start + PORTION]
+        wire.send([hiredis.pack_command(("LINDEX", keys.beats(0, name), 0)) for name in part])
+        entries = wire.answers()
+        wire.send(
+            [
+                hiredis.pack_command(("RPUSH", keys.beats(0, name), *[entry] * (KEPT - 1 + number % SLACK)))
+                for number, (name, entry) in enumerate(zip(part, entries, strict=True), start)
+            ]
+        )
+        wire.answers()
+        progress("logs", start + len(part), len(ids))
+    wire.close()
 
 
 def _portion(

@@ -14,6 +14,7 @@ from ground import ROOT, binaries
 
 from services import embedded
 
+CHANGED = ("status", "--short", "-uno", "--", ".", ":!bench/results", ":!docs/performance*")
 PACKAGES = ("uvicorn", "uvloop", "httptools", "redis", "hiredis", "aiohttp", "httpx")
 
 
@@ -71,14 +72,14 @@ def stolen(since: Clock) -> float:
 
 
 def commit() -> str:
-    """The commit that was measured, with a + when the work tree was changed."""
+    """The commit that was measured, with a + when the work tree was changed: by more than results and their page."""
 
     def git(*words: str) -> str:
         return subprocess.run(
             ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
         ).stdout
 
-    return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--short", "-uno") else "")
+    return git("rev-parse", "--short", "HEAD").strip() + ("+" if git(*CHANGED) else "")
 
 
 def longest_stop(seconds: float) -> float:

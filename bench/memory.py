@@ -4,7 +4,8 @@
 
 Goals at 1,000,000: 800 bytes on Redis 7.0, 600 on Valkey 9.1, all keys of a monitor that is alive without its log of
 recent heartbeats; 6,000 with a full log. The monitors are made and beaten by the product's own scripts; then the logs
-are deleted. The stream of events is no monitor's and is emptied.
+are deleted. The stream of events is no monitor's and is emptied. The processes are looked at after the collector took a
+heartbeat of every monitor and each was asked for what it reads of them.
 """
 
 import sys
@@ -14,9 +15,10 @@ from contextlib import ExitStack
 
 import redis
 from ground import TOKEN, binaries, resident, serving, settings_for
+from load import heard
 from loading import fill
 from report import Curve, Measure, report
-from running import running
+from running import SERVICES, running
 
 from shared import keys
 
@@ -26,7 +28,6 @@ FULL_LOG = 110
 """The log is cut to 100 when it reaches 110: the most a monitor can have."""
 READ = {"collector": "/api/status?limit=100", "admin": "/api/monitors?limit=100", "webhooks": "/webhooks"}
 """What is asked of the processes that answer."""
-SERVICES = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker", "admin")
 
 
 def used(client: redis.Redis) -> int:
@@ -52,16 +53,17 @@ def per_monitor(name: str, count: int) -> tuple[list[tuple[float, float]], list[
             without_logs(client, fill(server.url, range(done, size)))
             done, size = size, size * 10
             points.append((done, (used(client) - empty) / done))
-        processes = beside(server.url) if name == "valkey" else []
+        processes = beside(server.url, count) if name == "valkey" else []
         client.close()
     return points, processes
 
 
-def beside(url: str) -> list[Measure]:
-    """What each process holds after it was asked for what it reads of the monitors."""
+def beside(url: str, count: int) -> list[Measure]:
+    """What each process holds after the collector met all monitors and each was asked for what it reads of them."""
     settings = settings_for(url)
     with ExitStack() as stack:
         found = {service: stack.enter_context(running(service, settings)) for service in SERVICES}
+        heard(found["collector"].port, count)
         for service, path in READ.items():
             request = urllib.request.Request(
                 found[service].url + path, headers={"Authorization": f"Bearer {TOKEN}"}

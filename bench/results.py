@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ground import EMBEDDED
+
 FOLDER = Path(__file__).parent / "results"
 KEPT = 3
 """Runs of a row that the page looks at: a goal is reached when all of them reach it."""
@@ -15,9 +17,9 @@ OURS = 0.005
 """The share of the processor's time that other virtual machines may take; a quiet host takes a tenth of it."""
 
 Run = dict[str, Any]
-"""A run of a row: row, at, commit, busy (how many other processes wanted to run just before), stolen (the share of the
-processor's time that the host gave to others meanwhile), tables (title, measures, curves), and the machine where it
-differs from the day's first."""
+"""A run of a row: row, at, commit, server (as `PULSE_BENCH_SERVER` names it; the embedded one where none is), busy
+(how many other processes wanted to run just before), stolen (the share of the processor's time that the host gave to
+others meanwhile), tables (title, measures, curves), and the machine where it differs from the day's first."""
 
 
 def add(run: Run, machine: dict[str, str]) -> None:
@@ -31,8 +33,8 @@ def add(run: Run, machine: dict[str, str]) -> None:
     path.write_text(json.dumps(day, indent=1, ensure_ascii=False) + "\n")
 
 
-def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
-    """The machine of the newest run, and of each row its newest runs, the newest first.
+def newest(server: str = EMBEDDED) -> tuple[dict[str, str], dict[str, list[Run]]]:
+    """The machine of the newest run on a server of that name, and of each row its newest runs, the newest first.
 
     Runs beside other work count only where there is no other. Each run names its machine.
     """
@@ -41,6 +43,8 @@ def newest() -> tuple[dict[str, str], dict[str, list[Run]]]:
     for path in sorted(FOLDER.glob("*.json"), reverse=True):
         day = json.loads(path.read_text())
         for run in reversed(day["runs"]):
+            if run.get("server", EMBEDDED) != server:
+                continue
             run.setdefault("machine", day["machine"])
             machine = machine or run["machine"]
             found.setdefault(run["row"], []).append(run)

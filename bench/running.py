@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ground import ROOT
 
 from shared.settings import Settings
 
 HTTP = ("collector", "webhooks", "admin", "up")
+SERVICES = ("collector", "watchdog", "notifier", "webhooks", "webhooks-worker", "admin")
+"""Those of the Compose file, one process each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +49,36 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "PULSE_ADMIN_TOKEN": settings.admin_token,
         "PULSE_SECRET_KEY": settings.secret_key,
         "PULSE_ALLOW_PRIVATE_TARGETS": "127.0.0.0/8",
-        "PULSE_LOG_LEVEL": "error",
         **more,
     }
 
 
 @contextmanager
 def running(service: str, settings: Settings, core: int | None = None, **more: str) -> Iterator[Running]:
-    """One service until the block ends; `more` are further settings by their names in the environment."""
+    """One service until the block ends; `more` are further settings by their names in the environment.
+
+    It logs as it would for an operator, into a file that goes with it.
+    """
     port, folder = free_port(), tempfile.TemporaryDirectory(prefix="pulse-bench-")
     options = ["--port", str(port)] if service in HTTP else []
     if service == "up":
         options += ["--data", folder.name]
     if service not in HTTP:
         more["PULSE_METRICS_PORT"] = str(port)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", service, *options],
-        cwd=ROOT,
-        env=environment(settings, **more),
-        stdout=subprocess.DEVNULL,
-    )
+    log = Path(folder.name, "log")
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", service, *options],
+            cwd=ROOT,
+            env=environment(settings, **more),
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
     if core is not None:
         os.sched_setaffinity(child.pid, {core})
     try:
-        _wait(child, port, service)
+        if not _answers(child, port):
+            raise RuntimeError(f"{service} did not start:\n{log.read_text()}")
         yield Running(child.pid, port)
     finally:
         child.terminate()
@@ -81,8 +90,8 @@ def running(service: str, settings: Settings, core: int | None = None, **more: s
         folder.cleanup()
 
 
-def _wait(child: subprocess.Popen[bytes], port: int, service: str) -> None:
-    """Until it answers; `mishpulse up` takes connections before there is anybody to answer them."""
+def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
+    """Waits until it does; `mishpulse up` takes connections before there is anybody to answer them."""
     deadline = time.monotonic() + 20
     while child.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -92,7 +101,7 @@ def _wait(child: subprocess.Popen[bytes], port: int, service: str) -> None:
         except OSError:
             time.sleep(0.02)
         else:
-            return
+            return True
         finally:
             connection.close()
-    raise RuntimeError(f"{service} did not start")
+    return False

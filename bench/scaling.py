@@ -4,9 +4,11 @@
 
 Goal with four cores and more: two collectors take at least 1.8 times as many heartbeats as one. With fewer the load
 generator, Redis and the collectors share cores, so the same is shown by cost: a heartbeat costs two collectors and
-their Redis, each collector at the same rate as the one alone, no more than 1.1 times as much CPU time.
+their Redis, each collector at the same rate as the one alone, no more than 1.1 times as much CPU time. Many shards make
+calls smaller: what a heartbeat costs then, up to as many as a cluster is given, stands beside it.
 """
 
+import asyncio
 import os
 import re
 import shutil
@@ -14,27 +16,32 @@ import statistics
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import hiredis
 import redis
 from ground import Server, cpu_seconds, serving, settings_for
 from load import Wrk, beats
-from loading import Recorder, fill, steps, token
-from report import Curve, Measure, report
+from loading import Recorder, fill, new, steps, token
+from report import Curve, Measure, progress, report
 from running import Running, running
 
-from shared import scripts
+from shared import monitors, scripts
 from shared.auth import hash_token
-from shared.connection import Store
+from shared.connection import Store, connect
+from shared.schema import CLUSTER_SHARDS, open_store
 
 SECONDS = 5
 CLIENTS = 64
 MONITORS = 1_000
 BATCHES = (1, 8, 32, 256)
+RATE = 3_000.0
+"""Heartbeats/s for each collector where the cores do not suffice for all that it takes: two are far from any limit, so
+that only what a heartbeat costs is compared."""
 CALLS = 200_000
 """Heartbeats in one run of redis-benchmark."""
 PIPELINED = 4
+SHARDS = (1, 16, CLUSTER_SHARDS)
 
 
 @dataclass
@@ -49,6 +56,10 @@ class Cost:
     def all(self) -> list[float]:
         """Collectors and Redis: fuller batches move work from one to the other."""
         return [sum(both) for both in zip(self.python, self.redis, strict=True)]
+
+    def __str__(self) -> str:
+        rate, python, server = map(statistics.median, (self.rate, self.python, self.redis))
+        return f"{rate:,.0f}/s, CPU per heartbeat: collectors {python:.1f} µs, Redis {server:.1f} µs"
 
     def run(self, collectors: list[Running], server_pid: int, rate: float) -> None:
         """Loads each collector with `rate` heartbeats/s (0: all that it takes) at the same time."""
@@ -68,20 +79,14 @@ def side_by_side(url: str, server_pid: int, runs: int) -> list[Measure]:
     with ExitStack() as stack:
         settings = settings_for(url)
         pair = [stack.enter_context(running("collector", settings)) for _ in range(2)]
-        rate = 0.0 if enough else 3_000.0
+        rate = 0.0 if enough else RATE
         for run in range(runs + 1):
             one.run(pair[:1], server_pid, rate)
             two.run(pair, server_pid, rate)
             if not run:
                 one, two = Cost(), Cost()
-    measures = [
-        Measure(
-            name,
-            f"{statistics.median(cost.rate):,.0f}/s, CPU per heartbeat: collectors "
-            f"{statistics.median(cost.python):.1f} µs, Redis {statistics.median(cost.redis):.1f} µs",
-        )
-        for name, cost in (("one collector", one), ("two collectors", two))
-    ]
+            progress("one and two collectors", run, runs)
+    measures = [Measure("one collector", str(one)), Measure("two collectors", str(two))]
     if enough:
         ratio = statistics.median(two.rate) / statistics.median(one.rate)
         return [*measures, Measure("two against one", f"{ratio:.2f}", ratio, 1.8, at_least=True)]
@@ -91,6 +96,38 @@ def side_by_side(url: str, server_pid: int, runs: int) -> list[Measure]:
         *measures,
         Measure("of the collectors alone, two against one", f"{alone:.2f}"),
         Measure("CPU of a heartbeat, two against one", f"{ratio:.2f}", ratio, 1.1),
+    ]
+
+
+async def populate(url: str, shards: int) -> None:
+    """The monitors that `beats` sends for, spread over so many shards."""
+    redis = connect(url)
+    store = await open_store(redis, shards)
+    for number in range(MONITORS):
+        await monitors.create(store, replace(new(number), token=token(number)))
+    await redis.aclose()
+
+
+def sharded(runs: int) -> list[Measure]:
+    """One collector under all the load that it takes, by the number of shards."""
+    costs = {shards: Cost() for shards in SHARDS}
+    with ExitStack() as stack:
+        sides = []
+        for shards in costs:
+            server = stack.enter_context(serving(core=1))
+            assert server.process is not None
+            asyncio.run(populate(server.url, shards))
+            collector = stack.enter_context(running("collector", settings_for(server.url), core=0))
+            sides.append((shards, collector, server.process.pid))
+        for run in range(runs + 1):
+            for shards, collector, pid in sides:
+                costs[shards].run([collector], pid, 0)
+                if not run:
+                    costs[shards] = Cost()
+            progress("numbers of shards", run, runs)
+    return [
+        Measure(f"all that one collector takes, shards: {shards}", str(cost))
+        for shards, cost in costs.items()
     ]
 
 
@@ -143,7 +180,7 @@ def main(runs: int) -> None:
         alone, curve = ceiling(server, runs)
         os.sched_setaffinity(server.process.pid, range(os.cpu_count() or 1))
         measures = side_by_side(server.url, server.process.pid, runs)
-    report(f"scaling out, n = {runs} runs", [*measures, *alone], [curve])
+    report(f"scaling out, n = {runs} runs", [*measures, *sharded(runs), *alone], [curve])
 
 
 if __name__ == "__main__":

@@ -2,20 +2,22 @@
 
     python bench/storm.py [monitors] [rounds]
 
-Goal: the last delivery at most 2 s after the deadline. A watchdog, a notifier and a receiver, each a real process.
+Goal: the last delivery at most 2 s after the deadline. Every service of the
+Compose file and a receiver, each a real process.
 """
 
 import asyncio
 import statistics
 import sys
+from contextlib import ExitStack
 
 import uvloop
 from detection import dying
-from ground import fresh_store, listening, percentile, process
+from ground import fresh_store, percentile, process
 from loading import fill
 from receiving import receive, seen
 from report import Measure, progress, report
-from running import running
+from running import SERVICES, running
 
 from shared import channels, channels_store
 from shared.channels import Channel
@@ -27,8 +29,10 @@ from shared.settings import Settings
 SILENCE_MS = 2_000
 
 
-async def add_channels(store: Store, settings: Settings, port: int, count: int) -> list[int]:
-    """Webhook channels that are told of deaths alone."""
+async def add_channels(
+    store: Store, settings: Settings, port: int, count: int, wanted: tuple[str, ...] = ("monitor.dead",)
+) -> list[int]:
+    """Webhook channels that are told of events of the types in `wanted`."""
     box = load_key(settings.secret_key, None)
     made = []
     for number in range(count):
@@ -36,7 +40,7 @@ async def add_channels(store: Store, settings: Settings, port: int, count: int) 
         def make(channel_id: int, now: int, number: int = number) -> Channel:
             config = {"url": f"http://127.0.0.1:{port}/{number}", "secret": "s" * 24}
             sealed = channels.seal("webhook", config, channel_id, box)
-            return Channel(channel_id, f"c{number}", "webhook", sealed, ("monitor.dead",), created_at=now)
+            return Channel(channel_id, f"c{number}", "webhook", sealed, wanted, created_at=now)
 
         made.append((await channels_store.add(store, make)).id)
     return made
@@ -57,8 +61,9 @@ async def main(count: int, rounds: int) -> None:
     with process(receive) as port:
         async with fresh_store() as (store, settings):
             ids = await add_channels(store, settings, port, count)
-            stamping = asyncio.create_task(listening(store))
-            with running("watchdog", settings), running("notifier", settings):
+            with ExitStack() as stack:
+                for name in SERVICES:
+                    stack.enter_context(running(name, settings))
 
                 def make(number: int) -> NewMonitor:
                     return NewMonitor(name=f"m{number}", timeout=SILENCE_MS, channels=str(ids[number]))
@@ -73,7 +78,6 @@ async def main(count: int, rounds: int) -> None:
                     typical.append(percentile(came, 0.5) - deadline)
                     last.append(max(came) - deadline)
                     progress("rounds", done + 1, rounds)
-            stamping.cancel()
     worst = max(last)
     report(
         f"{count:,} deaths at once, a webhook channel each, n = {rounds} rounds",
