@@ -146,16 +146,18 @@ async def picked_up(port: int) -> list[float]:
 
 async def main(count: int) -> None:
     loops, ratios, made = [], [], []
+    os.sched_setaffinity(0, {REDIS_CORE})  # children inherit it: the receiver, Redis
     with process(answer) as port:
         url = f"http://127.0.0.1:{port}/hook"
-        os.sched_setaffinity(0, {REDIS_CORE})
         for done in range(RUNS):
             before = posted(url, count)
             made.append(await delivered(url, count, core=WORKER_CORE))
             loops += [before, posted(url, count)]
             ratios.append(made[-1] / statistics.mean(loops[-2:]))
             progress("rounds", done + 1, RUNS)
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    with process(answer) as port:
+        url = f"http://127.0.0.1:{port}/hook"
         points = []
         for workers in WORKERS:
             rates = [await delivered(url, count, workers) for _ in range(EACH)]

@@ -21,7 +21,7 @@ import hiredis
 from filled import filled
 from ground import cpu_seconds, make_durable, settings_for
 from load import beats, heard, wrk
-from loading import KEPT, LONG, Wire
+from loading import LOGGED, LONG, Wire
 from report import Measure, progress, report
 from running import Running, running
 
@@ -81,7 +81,7 @@ class Side:
     def cut(self, first: int, count: int) -> None:
         """Cuts the logs that `send_plain` made longer."""
         portions = self._portions(first, count)
-        self._send([("LTRIM", keys.beats(0, one), 0, KEPT - 1) for one in set(part)] for part in portions)
+        self._send([("LTRIM", keys.beats(0, one), 0, LOGGED - 1) for one in set(part)] for part in portions)
 
     def _portions(self, first: int, count: int) -> Iterator[list[str]]:
         names = (self.ids[(first + n) % self.count] for n in range(count))

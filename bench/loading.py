@@ -27,7 +27,7 @@ BATCH = 100
 """Heartbeats in one script call."""
 LONG = 36_000_000
 """A timeout in ms that no measurement reaches."""
-KEPT = 100
+LOGGED = 100
 """Recent heartbeats that a monitor keeps; its log is cut to so many when it is `SLACK` longer."""
 SLACK = 10
 
@@ -159,7 +159,7 @@ def lengthen(url: str, ids: list[str]) -> None:
         entries = wire.answers()
         wire.send(
             [
-                hiredis.pack_command(("RPUSH", keys.beats(0, name), *[entry] * (KEPT - 1 + number % SLACK)))
+                hiredis.pack_command(("RPUSH", keys.beats(0, name), *[entry] * (LOGGED - 1 + number % SLACK)))
                 for number, (name, entry) in enumerate(zip(part, entries, strict=True), start)
             ]
         )

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 import redis
 from ground import TOKEN, binaries, resident, serving, settings_for
 from load import heard
-from loading import fill
+from loading import LOGGED, SLACK, fill
 from report import Curve, Measure, report
 from running import SERVICES, running
 
@@ -24,8 +24,6 @@ from shared import keys
 
 NAMES = {"redis-server": "Redis", "valkey": "Valkey"}
 GOALS = {"redis-server": 800, "valkey": 600}
-FULL_LOG = 110
-"""The log is cut to 100 when it reaches 110: the most a monitor can have."""
 READ = {"collector": "/api/status?limit=100", "admin": "/api/monitors?limit=100", "webhooks": "/webhooks"}
 """What is asked of the processes that answer."""
 
@@ -81,7 +79,7 @@ def full_log(name: str, count: int) -> float:
     with serving(name, options=("--appendonly", "no")) as server:
         client = redis.Redis.from_url(server.url, decode_responses=True)
         empty = used(client)
-        fill(server.url, range(count), beats=FULL_LOG - 1)
+        fill(server.url, range(count), beats=LOGGED + SLACK - 1)
         found = (used(client) - empty) / count
         client.close()
     return found

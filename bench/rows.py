@@ -22,7 +22,8 @@ ROWS = (
     Row("ingest_latency", "The p99 at half of the greatest load, beside the bare app's at the same rate."),
     Row(
         "scaling",
-        "What a second collector adds, and what Redis alone takes. [Scaling](scaling.md) counts with it.",
+        "What a second collector adds, what many shards cost, and what Redis alone takes. [Scaling](scaling.md) counts "
+        "with it.",
     ),
     Row("growth", "What one heartbeat costs as monitors grow a thousandfold."),
     Row("memory", "Redis' memory per monitor, and what each process holds."),

@@ -1,4 +1,4 @@
-"""What things cost Redis, in commands and script calls: figures that no noise moves, so that growth is noticed here.
+"""What things cost, in commands, script calls and calls of Python: figures that no noise moves, so that growth shows.
 
 Times are measured by `make bench`. A number here may be lowered freely; raising one wants a reason.
 """
