@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
@@ -27,6 +27,8 @@ GROUPS: Final = {"channel": "notifier", "webhook": "webhooks"}
 TARGETS_PER_JOB: Final = 32
 """A job costs arq some ten commands: 1,000 targets in 32 jobs cost a tenth of what 1,000 jobs would."""
 POLL_DELAY: Final = 0.02
+HINT_EVERY: Final = 0.05
+"""Seconds from one hint of a process to its next."""
 MAX_JOBS: Final = 500
 JOB_WAIT: Final = 5.0
 """Seconds that a job waits for its pumps, so that busy workers take fewer jobs; the pumps go on without it."""
@@ -83,23 +85,39 @@ async def hint(pool: ArqRedis, targets: Iterable[str]) -> None:
         scheduler.complain("queue.hint_lost", error)
 
 
-class Near:
-    """The pump of this process, for who finds in this process that something is due.
+class Waker:
+    """Tells of targets that have something due: the pump of this process at once, the other workers by arq.
 
-    It is woken at once; arq looks at its queue every `POLL_DELAY`, half of which an alert would wait. The hint by arq
-    is sent all the same: this worker may be busy.
+    arq looks at its queue every `POLL_DELAY`, half of which an alert would wait; the hint is sent all the same, for
+    this worker may be busy. A job costs as much as ten deliveries, so what is due within `HINT_EVERY` of a hint goes
+    into the next one together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: ArqRedis) -> None:
+        self._pool = pool
         self._pump: Pump | None = None
         self._early: set[str] = set()
+        self._others: dict[str, None] = {}
+        self._hinting: asyncio.Task[None] | None = None
 
-    def wake(self, targets: Iterable[str]) -> None:
-        """Lets the pump look at these targets, at once or when there is one."""
+    def wake(self, targets: Sequence[str]) -> None:
+        """Lets the pump look at these targets, at once or when there is one, and hints the others soon."""
         if self._pump:
             self._pump.wake(targets)
         else:
             self._early.update(targets)
+        self._others |= dict.fromkeys(targets)
+        if self._others and self._hinting is None:
+            self._hinting = asyncio.create_task(self._hint())
+
+    async def _hint(self) -> None:
+        try:
+            while self._others:
+                targets, self._others = list(self._others), {}
+                await hint(self._pool, targets)
+                await asyncio.sleep(HINT_EVERY)
+        finally:
+            self._hinting = None
 
     @contextlib.contextmanager
     def of(self, pump: Pump) -> Iterator[None]:
@@ -111,6 +129,25 @@ class Near:
             yield
         finally:
             self._pump = None
+
+    async def stop(self) -> None:
+        """Hints no more: the scheduler finds within a second what it leaves untold."""
+        if self._hinting:
+            self._hinting.cancel()
+            await asyncio.gather(self._hinting, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def waking(url: str, kind: str) -> AsyncIterator[Waker]:
+    """A waker for targets of `kind`, whose hints go to the arq queue at `url`."""
+    pool = open_queue(url, kind)
+    waker = Waker(pool)
+    try:
+        yield waker
+    finally:
+        await waker.stop()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(pool.aclose(close_connection_pool=True), 1)
 
 
 async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; most are named
@@ -124,12 +161,12 @@ async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; 
     observer: Observer = unobserved,
     label: Callable[[str], str] = keys.kind_of,
     most_sends: int = 0,
-    near: Near | None = None,
+    waker: Waker | None = None,
 ) -> None:
     """Delivers to all targets of `kind` until `stop` is set, through any absence of Redis.
 
     1. The worker's key is there before anything is claimed, and renewed to the end.
-    2. arq's hints, the scheduler and `near` wake the pump.
+    2. arq's hints, the scheduler and `waker` wake the pump.
     3. When stopped: nothing more is claimed, sends get `STOP_GRACE` to end, the rest is given back without an attempt,
        and the worker's key goes.
     """
@@ -147,7 +184,7 @@ async def run_worker(  # noqa: PLR0913 - the one place where a worker is wired; 
             loops.append(scheduler.wake_due(pump, shard, kind))
             loops.append(scheduler.reclaim(pump, shard, kind, group))
         try:
-            with (near or Near()).of(pump):
+            with waker.of(pump) if waker else contextlib.nullcontext():
                 async with _running(*loops):
                     log.info("worker.started", worker=worker, kind=kind)
                     await stop.wait()

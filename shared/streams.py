@@ -19,9 +19,9 @@ from shared import keys, metrics, scripts, stream_upkeep
 from shared.connection import UNAVAILABLE, Store, is_away
 from shared.events import Event, parse
 
-BATCH: Final = 256
-PORTION: Final = 64
-"""Entries in one reading call: it takes the server a tenth of a millisecond."""
+BATCH: Final = 64
+"""Entries read, handled and acknowledged at a time: a tenth of a millisecond of the server's time for each call, and a
+burst of work here that heartbeats can wait out."""
 BLOCK_MS: Final = 2_000
 """Below the client's socket timeout."""
 TAKE_OVER_MS: Final = 10_000
@@ -37,9 +37,11 @@ SUSPECT_AFTER: Final = 3
 """Entries delivered this often are handled one by one: one of them may have killed its consumers."""
 POISON_KEPT: Final = 10_000
 LONGEST_PAUSE: Final = 2.0
+CROWD: Final = 0.25
+"""So much of a batch at once may be a storm's beginning: the watchdog declares forty deaths in one call."""
 STORM: Final = 512
-"""Monitors past their deadline from which on a consumer with much to read makes way: two batches, some 25 ms of the
-server's time, so that what is no storm waits for nothing."""
+"""Monitors past their deadline from which on a consumer that read a crowd makes way: some 25 ms of the server's time,
+so that what is no storm waits for nothing."""
 LOOK_AGAIN: Final = 0.1
 """Seconds between two looks at a storm: thousands of deaths, so that one that gets on shows it."""
 LOOKS: Final = 50
@@ -104,7 +106,7 @@ async def _run(reader: Reader) -> None:
                 take_over_at = loop.time() + reader.take_over_every
             entries = await _read(reader)
             await _handle(reader, entries)
-            if len(entries) == reader.batch:
+            if len(entries) >= reader.batch * CROWD:
                 at = int(entries[-1][0].partition("-")[0])
                 patience = await _make_way(reader, at, patience, until=take_over_at)
             pause = 0.0
@@ -141,27 +143,11 @@ async def _heal(reader: Reader) -> bool:
 
 
 async def _read(reader: Reader) -> list[Entry]:
-    """A batch of what is new, in several short calls: one long one would keep everybody else at the server waiting.
-
-    What was read before the store went away is handled all the same: it is this consumer's already.
-    """
-    found: list[Entry] = []
-    block: int | None = min(BLOCK_MS, round(reader.take_over_every * 1000))
-    while (count := min(PORTION, reader.batch - len(found))) > 0:
-        try:
-            answer = await reader.store.redis.xreadgroup(
-                reader.group, reader.consumer, {keys.events(reader.shard): ">"}, count=count, block=block
-            )
-        except (RedisError, *UNAVAILABLE):
-            if found:
-                break
-            raise
-        entries = answer[0][1] if answer else []
-        found += entries
-        if len(entries) < count:
-            break
-        block = None
-    return found
+    block = min(BLOCK_MS, round(reader.take_over_every * 1000))
+    answer = await reader.store.redis.xreadgroup(
+        reader.group, reader.consumer, {keys.events(reader.shard): ">"}, count=reader.batch, block=block
+    )
+    return answer[0][1] if answer else []
 
 
 async def _make_way(reader: Reader, at: int, looks: int, *, until: float) -> int:

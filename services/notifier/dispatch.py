@@ -16,6 +16,10 @@ from shared.events import Event
 
 log = structlog.get_logger(__name__)
 
+PART = deliveries.CREATE_BATCH
+"""Events whose messages are composed and written at a time, half a millisecond and one script call: a heartbeat that
+needs the core waits for the end of such a burst."""
+
 TRAIT = "module_version"
 """What shops may share when they fall silent together: a digest says "31 of them run module 2.3.1"."""
 
@@ -26,27 +30,36 @@ class Dispatcher:
     1. Route each event to channels (pure).
     2. Compose the message in the channel's language, now, so that every attempt says the same.
     3. Write the deliveries; the same event for the same channel is written once, however often it is read.
-    4. Hint the workers. Only then does the caller acknowledge the events.
+    4. Wake the workers. Only then does the caller acknowledge the events.
     """
 
     def __init__(
         self,
         store: Store,
         public_url: str,
-        hint: Callable[[Sequence[str]], None],
+        wake: Callable[[Sequence[str]], None],
         beside: Mapping[int, Channel] | None = None,
     ) -> None:
         """`beside` are channels by id that nobody configured."""
         self._store = store
         self._beside = beside or {}
         self._public_url = public_url
-        self._hint = hint
+        self._wake = wake
         self._channels = Channels(store)
 
     async def handle(self, events: Sequence[Event]) -> None:
         """Writes the deliveries of `events`. Raises redis-py's errors; the same call again completes the rest."""
         channels = {**await self._channels.current(), **self._beside}
         traits = await self._traits(events)
+        for start in range(0, len(events), PART):
+            await self._plan(events[start : start + PART], channels, traits)
+        for event in events:
+            if event.type in SEEN and not event.synthetic:
+                SEEN[event.type].inc()
+
+    async def _plan(
+        self, events: Sequence[Event], channels: Mapping[int, Channel], traits: Mapping[str, str]
+    ) -> None:
         planned = [
             self._delivery(event, telling.channel, traits.get(event.fields.get("name", ""), ""))
             for event in events
@@ -54,10 +67,7 @@ class Dispatcher:
         ]
         if planned:
             await deliveries.create(self._store, planned)
-            self._hint(list(dict.fromkeys(item.target for item in planned)))
-        for event in events:
-            if event.type in SEEN and not event.synthetic:
-                SEEN[event.type].inc()
+            self._wake(list(dict.fromkeys(item.target for item in planned)))
 
     def _delivery(self, event: Event, channel: Channel, trait: str) -> NewDelivery:
         fields = event.fields

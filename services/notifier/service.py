@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 
 from services.notifier.channels import Outlets
@@ -27,20 +26,13 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
     """
     key_file = Path(settings.secret_key_file) if settings.secret_key_file else None
     box = load_key(settings.secret_key, key_file)
-    hints = queue.open_queue(settings.queue_url, "channel")
-    pending: set[asyncio.Task[None]] = set()
-    near = queue.Near()
-
-    def hint(targets: Sequence[str]) -> None:
-        near.wake(targets)
-        task = asyncio.create_task(queue.hint(hints, targets))
-        pending.add(task)
-        task.add_done_callback(pending.discard)
-
     consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
-    async with Sender(settings.allow_private_targets) as sender:
+    async with (
+        Sender(settings.allow_private_targets) as sender,
+        queue.waking(settings.queue_url, "channel") as waker,
+    ):
         self_ping = SelfPing(store, settings, sender)
-        dispatcher = Dispatcher(store, settings.public_url, hint, self_ping.channels)
+        dispatcher = Dispatcher(store, settings.public_url, waker.wake, self_ping.channels)
         postman = Postman(store, box, Outlets(sender, settings.smtp_url, settings.smtp_from), self_ping)
         reading = asyncio.gather(
             streams.consume(store, GROUP, consumer, dispatcher.handle), self_ping.keep_beginning()
@@ -55,13 +47,9 @@ async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
                 digest=True,
                 label=postman.label,
                 most_sends=settings.max_sends,
-                near=near,
+                waker=waker,
             )
         finally:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-            await hints.aclose(close_connection_pool=True)

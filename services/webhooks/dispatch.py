@@ -1,13 +1,11 @@
 """Events become deliveries: which webhooks want each event, written to the ledger before the event is acknowledged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-
-from arq.connections import ArqRedis
 
 from services.webhooks.subscription import Webhook, time_of
 from services.webhooks.subscriptions import Webhooks
-from shared import deliveries, queue
+from shared import deliveries
 from shared.connection import Store
 from shared.deliveries import NewDelivery
 from shared.events import Event
@@ -40,11 +38,10 @@ class Matching:
 class Dispatcher:
     """Handles events of the stream as `shared.streams` asks; it bears seeing one twice."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, pool: ArqRedis, near: queue.Near) -> None:
+    def __init__(self, store: Store, webhooks: Webhooks, wake: Callable[[Sequence[str]], None]) -> None:
         self._store = store
         self._webhooks = webhooks
-        self._pool = pool
-        self._near = near
+        self._wake = wake
         self._matching = Matching()
 
     async def handle(self, events: Sequence[Event]) -> None:
@@ -67,6 +64,4 @@ class Dispatcher:
         if not items:
             return
         made = await deliveries.create(self._store, items)
-        new = [item.target for item, number in zip(items, made, strict=True) if number is not None]
-        self._near.wake(new)
-        await queue.hint(self._pool, new)
+        self._wake([item.target for item, number in zip(items, made, strict=True) if number is not None])

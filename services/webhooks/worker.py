@@ -32,30 +32,24 @@ log = structlog.get_logger(__name__)
 async def run(store: Store, settings: Settings, stop: asyncio.Event) -> None:
     """Delivers until `stop` is set; an unreachable Redis only delays it. ConfigError without a key for secrets."""
     box = open_box(settings)
-    pool = queue.open_queue(settings.queue_url, KIND)
     consumer = f"{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        async with outbound.Sender(settings.allow_private_targets) as http:
-            sender = WebhookSender(Webhooks(store), box, http)
-            near = queue.Near()
-            dispatcher = Dispatcher(store, Webhooks(store), pool, near)
-            async with _beside(
-                streams.consume(store, GROUP, consumer, dispatcher.handle), _upkeep(store, box)
-            ):
-                observer = partial(consequences.observe, store)
-                await queue.run_worker(
-                    store,
-                    settings.queue_url,
-                    sender,
-                    kind=KIND,
-                    stop=stop,
-                    observer=observer,
-                    most_sends=settings.max_sends,
-                    near=near,
-                )
-    finally:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(pool.aclose(close_connection_pool=True), 1)
+    async with (
+        outbound.Sender(settings.allow_private_targets) as http,
+        queue.waking(settings.queue_url, KIND) as waker,
+    ):
+        sender = WebhookSender(Webhooks(store), box, http)
+        dispatcher = Dispatcher(store, Webhooks(store), waker.wake)
+        async with _beside(streams.consume(store, GROUP, consumer, dispatcher.handle), _upkeep(store, box)):
+            await queue.run_worker(
+                store,
+                settings.queue_url,
+                sender,
+                kind=KIND,
+                stop=stop,
+                observer=partial(consequences.observe, store),
+                most_sends=settings.max_sends,
+                waker=waker,
+            )
 
 
 class _beside:  # noqa: N801 - reads as a word in `async with`

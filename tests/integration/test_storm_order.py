@@ -55,6 +55,19 @@ async def test_the_first_batch_is_told_at_once_and_the_rest_after_the_storm(stor
     assert first > streams.STORM > second >= third
 
 
+async def test_the_first_deaths_are_enough_to_make_way(store):
+    """A consumer reads them faster than a batch becomes full."""
+    teller = Teller(store)
+    await overdue(store, 4 * streams.STORM)
+    async with telling(store, teller, round(BATCH * streams.CROWD)), asyncio.TaskGroup() as group:
+        group.create_task(record(store, 100))
+        await wait_until(lambda: teller.told == BATCH * streams.CROWD, "the first are told")
+        await emit(store, [NewEvent("a.b", "{}", "another")])
+        await wait_until(lambda: teller.told > BATCH * streams.CROWD, "the next is told")
+    first, second = teller.left
+    assert first > streams.STORM > second
+
+
 async def test_a_storm_that_nobody_records_holds_up_nothing(store):
     """Without a watchdog, or while our own blindness keeps it from declaring, the number stands still."""
     teller = Teller(store)

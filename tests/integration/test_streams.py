@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import tempfile
 from collections import Counter
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from conftest import SERVERS
-from redis.exceptions import ConnectionError as RedisConnectionError
 from servers import Server
 from waiting import under_way, wait_until
 
@@ -75,43 +73,6 @@ async def test_every_event_reaches_each_group_in_order(store):
         assert one.seen == two.seen == [str(i) for i in range(600)]
         assert max(map(len, one.calls)) <= streams.BATCH
         await all_acknowledged(store)
-
-
-async def test_a_batch_is_read_in_short_calls_and_handled_at_once(store):
-    """A heartbeat waits behind one such call; a handler has its batch whole, for each costs what it costs."""
-    await publish(store, *range(streams.BATCH))
-    await store.redis.xgroup_create(EVENTS, "notifier", "0")
-    log, asked = Log(), []
-    read = store.redis.xreadgroup
-
-    async def noted(*arguments, **options):
-        asked.append(options["count"])
-        return await read(*arguments, **options)
-
-    store.redis.xreadgroup = noted
-    async with consuming(store, log):
-        await wait_until(lambda: len(log.seen) == streams.BATCH, "all were handled")
-    assert len(log.calls) == 1
-    assert asked[: streams.BATCH // streams.PORTION] == [streams.PORTION] * (streams.BATCH // streams.PORTION)
-
-
-async def test_what_was_read_before_the_store_went_away_is_handled(store):
-    """Those entries are this consumer's already: nobody else is given them for 10 s."""
-    await publish(store, *range(streams.PORTION + 1))
-    await store.redis.xgroup_create(EVENTS, "notifier", "0")
-    log, calls = Log(), itertools.count()
-    read = store.redis.xreadgroup
-
-    async def away_at_the_second(*arguments, **options):
-        if next(calls) == 1:
-            raise RedisConnectionError("away")
-        return await read(*arguments, **options)
-
-    store.redis.xreadgroup = away_at_the_second
-    async with consuming(store, log):
-        await wait_until(lambda: len(log.seen) == streams.PORTION + 1, "all were handled")
-        await all_acknowledged(store)
-    assert [len(call) for call in log.calls] == [streams.PORTION, 1]
 
 
 async def test_shards_are_read_side_by_side(store):
