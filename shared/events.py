@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Final
 
 from shared import keys, patterns, scripts, synthetic
 from shared.connection import Store
@@ -44,6 +44,7 @@ MONITOR_FIELDS = (
 """
 
 
+@lru_cache(maxsize=1024)  # of one moment a storm has thousands of events
 def iso(ms: int | None) -> str | None:
     """ISO 8601 in UTC with `Z`, in seconds, or with milliseconds where there are any; None stays None."""
     if ms is None:
@@ -52,12 +53,15 @@ def iso(ms: int | None) -> str | None:
     return at.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
 
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
+
+
 def canonical(payload: Any) -> str:
     """The text that receivers get: `json.dumps(payload, sort_keys=True)`, byte for byte.
 
     The standard module and not orjson, which turns integers over 64 bits into floats.
     """
-    return json.dumps(payload, sort_keys=True, allow_nan=False)
+    return _CANONICAL.encode(payload)
 
 
 matches = patterns.matches

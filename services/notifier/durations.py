@@ -1,6 +1,7 @@
 """Times and durations in words, in English and Russian. Pure."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from shared.channels import Language
 
@@ -34,6 +35,7 @@ def duration(ms: int, language: Language) -> str:
     return " ".join(_part(*part, language, genitive=False) for part in _parts(ms))
 
 
+@lru_cache(maxsize=1024)  # the timeouts of most monitors are a few
 def more_than(ms: int, language: Language) -> str:
     """The same after "more than" or "более", which wants the genitive: "более 21 минуты"."""
     lead = "more than " if language == "en" else "более "
@@ -69,5 +71,6 @@ def _part(count: float, unit: int, language: Language, *, genitive: bool) -> str
 def clock(ms: int, now: int, *, seconds: bool = False) -> str:
     """Such as "12:03 UTC", with the date in front once twelve hours could make it another day's."""
     time = datetime.fromtimestamp(ms / 1000, UTC)
-    day = "%Y-%m-%d " if abs(now - ms) >= 12 * HOUR else ""
-    return time.strftime(f"{day}%H:%M{':%S' if seconds else ''} UTC")
+    day = f"{time:%Y-%m-%d} " if abs(now - ms) >= 12 * HOUR else ""
+    second = f":{time.second:02}" if seconds else ""
+    return f"{day}{time.hour:02}:{time.minute:02}{second} UTC"
