@@ -19,6 +19,8 @@ from report import progress
 
 PART = 5
 """Seconds of load between two lines of progress."""
+FIRST = ("chrt", "--fifo", "1")
+"""In front of a command: it never waits for a core that another process has."""
 BEAT = """
 local n = {first}
 request = function()
@@ -57,8 +59,17 @@ def beats(tokens: range, *, close: bool = False) -> str:
     return BEAT.format(first=tokens.start, last=tokens.stop, headers=headers)
 
 
+def may_go_first() -> bool:
+    """Whether this user may give a process a real-time priority."""
+    return not subprocess.run([*FIRST, "true"], stderr=subprocess.DEVNULL, check=False).returncode
+
+
 class Wrk:
-    """A wrk under way; `result` waits for its end. Any answer but 2xx, and any broken connection, ends everything."""
+    """A wrk under way; `result` waits for its end. Any answer but 2xx, and any broken connection, ends everything.
+
+    `first` gives it a core whenever it wants one, if this user may: answers that wait for it were given in time, and
+    clients have machines of their own.
+    """
 
     def __init__(
         self,
@@ -69,6 +80,7 @@ class Wrk:
         *,
         core: int | None = None,
         rate: float = 0,
+        first: bool = False,
     ) -> None:
         if not shutil.which("wrk"):
             sys.exit("this row needs wrk (Debian's package wrk)")
@@ -77,6 +89,7 @@ class Wrk:
             file.write(script + pause + DONE)
         self._script = Path(file.name)
         pin = [] if core is None else ["taskset", "-c", str(core)]
+        ahead = FIRST if first and may_go_first() else []
         options = [
             "-t1",
             "--timeout",
@@ -89,7 +102,7 @@ class Wrk:
         ]
         self._cpu, self._seconds = _children(), seconds
         self._process = subprocess.Popen(
-            [*pin, "wrk", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*pin, *ahead, "wrk", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def result(self) -> Load:

@@ -19,7 +19,7 @@ import machine
 import slow
 import uvloop
 from ground import make_durable, process, serving, settings_for
-from load import Load, Wrk, beats
+from load import Load, Wrk, beats, may_go_first
 from loading import LONG, fill, new
 from receiving import receive, seen
 from report import Measure, progress, report
@@ -106,7 +106,7 @@ async def recorded(store: Store, count: int) -> float:
 
 async def heartbeats(port: int, count: int, seconds: int) -> Load:
     """The latency of the heartbeats of those who live, for a while."""
-    load = Wrk(port, beats(range(count, count + OTHERS)), seconds, CONNECTIONS, rate=RATE)
+    load = Wrk(port, beats(range(count, count + OTHERS)), seconds, CONNECTIONS, rate=RATE, first=True)
     return await asyncio.to_thread(load.result)
 
 
@@ -186,6 +186,9 @@ async def main(count: int) -> None:
             Measure("last death recorded", f"{took:.2f} s after the deadline", took, 3),
             Measure("a field, an event and a deadline for each, alone", f"{least:.2f} s"),
             Measure("longest script call", str(longest), longest.ms, 5),
+            Measure(
+                "what sends heartbeats waits for a core", "never" if may_go_first() else "as the services do"
+            ),
             Measure("a process alone was stopped for", f"{stopped:.1f} ms at most, in {WATCHED} s"),
             Measure(
                 f"messages one by one, off from {SINGLES} by",
