@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from report import progress
@@ -59,9 +60,13 @@ def beats(tokens: range, *, close: bool = False) -> str:
     return BEAT.format(first=tokens.start, last=tokens.stop, headers=headers)
 
 
+@cache
 def may_go_first() -> bool:
-    """Whether this user may give a process a real-time priority."""
-    return not subprocess.run([*FIRST, "true"], stderr=subprocess.DEVNULL, check=False).returncode
+    """Whether this user may give a process a real-time priority, and has `chrt` to do it."""
+    return (
+        bool(shutil.which(FIRST[0]))
+        and not subprocess.run([*FIRST, "true"], stderr=subprocess.DEVNULL, check=False).returncode
+    )
 
 
 class Wrk:

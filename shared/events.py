@@ -44,11 +44,13 @@ MONITOR_FIELDS = (
 """
 
 
-@lru_cache(maxsize=1024)  # of one moment a storm has thousands of events
 def iso(ms: int | None) -> str | None:
     """ISO 8601 in UTC with `Z`, in seconds, or with milliseconds where there are any; None stays None."""
-    if ms is None:
-        return None
+    return None if ms is None else _iso(ms)
+
+
+@lru_cache(maxsize=1024)  # of one moment a storm has thousands of events
+def _iso(ms: int) -> str:
     at = datetime.fromtimestamp(ms / 1000, UTC)
     return at.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")
 

@@ -37,11 +37,13 @@ SUSPECT_AFTER: Final = 3
 """Entries delivered this often are handled one by one: one of them may have killed its consumers."""
 POISON_KEPT: Final = 10_000
 LONGEST_PAUSE: Final = 2.0
+DEATH: Final = "monitor.dead\0"
+"""How the record of a death begins."""
 CROWD: Final = 0.25
-"""So much of a batch at once may be a storm's beginning: the watchdog declares forty deaths in one call."""
+"""Deaths that are so much of a batch may be a storm's beginning: the watchdog declares forty in one call."""
 STORM: Final = 512
-"""Monitors past their deadline from which on a consumer that read a crowd makes way: some 25 ms of the server's time,
-so that what is no storm waits for nothing."""
+"""Monitors past their deadline from which on a consumer that read a crowd of deaths makes way: some 25 ms of the
+server's time, so that what is no storm waits for nothing."""
 LOOK_AGAIN: Final = 0.1
 """Seconds between two looks at a storm: thousands of deaths, so that one that gets on shows it."""
 LOOKS: Final = 50
@@ -106,7 +108,7 @@ async def _run(reader: Reader) -> None:
                 take_over_at = loop.time() + reader.take_over_every
             entries = await _read(reader)
             await _handle(reader, entries)
-            if len(entries) >= reader.batch * CROWD:
+            if _deaths(entries) >= reader.batch * CROWD:
                 at = int(entries[-1][0].partition("-")[0])
                 patience = await _make_way(reader, at, patience, until=take_over_at)
             pause = 0.0
@@ -148,6 +150,10 @@ async def _read(reader: Reader) -> list[Entry]:
         reader.group, reader.consumer, {keys.events(reader.shard): ">"}, count=reader.batch, block=block
     )
     return answer[0][1] if answer else []
+
+
+def _deaths(entries: Sequence[Entry]) -> int:
+    return sum(fields.get("record", "").startswith(DEATH) for _, fields in entries)
 
 
 async def _make_way(reader: Reader, at: int, looks: int, *, until: float) -> int:

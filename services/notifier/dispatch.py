@@ -17,7 +17,7 @@ from shared.events import Event
 log = structlog.get_logger(__name__)
 
 PART = deliveries.CREATE_BATCH
-"""Events whose messages are composed and written at a time, half a millisecond and one script call: a heartbeat that
+"""Messages per shard that are composed before they are written, half a millisecond and a script call: a heartbeat that
 needs the core waits for the end of such a burst."""
 
 TRAIT = "module_version"
@@ -51,20 +51,20 @@ class Dispatcher:
         """Writes the deliveries of `events`. Raises redis-py's errors; the same call again completes the rest."""
         channels = {**await self._channels.current(), **self._beside}
         traits = await self._traits(events)
-        for start in range(0, len(events), PART):
-            await self._plan(events[start : start + PART], channels, traits)
+        planned: list[NewDelivery] = []
+        for event in events:
+            trait = traits.get(event.fields.get("name", ""), "")
+            for telling in route(event, candidates(event, channels)):
+                planned.append(self._delivery(event, telling.channel, trait))
+                if len(planned) == PART * self._store.shards:
+                    await self._write(planned)
+                    planned = []
+        await self._write(planned)
         for event in events:
             if event.type in SEEN and not event.synthetic:
                 SEEN[event.type].inc()
 
-    async def _plan(
-        self, events: Sequence[Event], channels: Mapping[int, Channel], traits: Mapping[str, str]
-    ) -> None:
-        planned = [
-            self._delivery(event, telling.channel, traits.get(event.fields.get("name", ""), ""))
-            for event in events
-            for telling in route(event, candidates(event, channels))
-        ]
+    async def _write(self, planned: Sequence[NewDelivery]) -> None:
         if planned:
             await deliveries.create(self._store, planned)
             self._wake(list(dict.fromkeys(item.target for item in planned)))

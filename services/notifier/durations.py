@@ -35,9 +35,13 @@ def duration(ms: int, language: Language) -> str:
     return " ".join(_part(*part, language, genitive=False) for part in _parts(ms))
 
 
-@lru_cache(maxsize=1024)  # the timeouts of most monitors are a few
 def more_than(ms: int, language: Language) -> str:
     """The same after "more than" or "более", which wants the genitive: "более 21 минуты"."""
+    return _more_than(ms, language)
+
+
+@lru_cache(maxsize=1024)  # most monitors share a few timeouts
+def _more_than(ms: int, language: Language) -> str:
     lead = "more than " if language == "en" else "более "
     return lead + " ".join(_part(*part, language, genitive=True) for part in _parts(ms))
 

@@ -7,10 +7,11 @@ import json
 from waiting import under_way, wait_until
 
 from shared import keys, streams
-from shared.events import NewEvent, emit
+from shared.events import MONITOR_FIELDS, NewEvent, emit
 
 DEADLINES = keys.deadlines(0)
 BATCH = 8
+CROWD = round(BATCH * streams.CROWD)
 
 
 class Teller:
@@ -31,9 +32,17 @@ async def overdue(store, count):
     await store.redis.zadd(DEADLINES, {f"m{n}": 1 for n in range(count)})
 
 
+async def die(store, count):
+    """So many deaths in the stream, as the watchdog's scripts write them."""
+    for number in range(count):
+        told = {"type": "monitor.dead", "at": "1", "gen": "2", "monitor": f"m{number}"}
+        record = "\0".join(told.get(name, "") for name in MONITOR_FIELDS)
+        await store.redis.xadd(keys.events(0), {"record": record})
+
+
 @contextlib.asynccontextmanager
-async def telling(store, teller, events, **more):
-    await emit(store, [NewEvent("a.b", json.dumps({}), f"e{n}") for n in range(events)])
+async def telling(store, teller, deaths, **more):
+    await die(store, deaths)
     async with under_way(streams.consume(store, "notifier", "c1", teller, batch=BATCH, **more)):
         yield
 
@@ -59,13 +68,27 @@ async def test_the_first_deaths_are_enough_to_make_way(store):
     """A consumer reads them faster than a batch becomes full."""
     teller = Teller(store)
     await overdue(store, 4 * streams.STORM)
-    async with telling(store, teller, round(BATCH * streams.CROWD)), asyncio.TaskGroup() as group:
+    async with telling(store, teller, CROWD), asyncio.TaskGroup() as group:
         group.create_task(record(store, 100))
-        await wait_until(lambda: teller.told == BATCH * streams.CROWD, "the first are told")
+        await wait_until(lambda: teller.told == CROWD, "the first are told")
         await emit(store, [NewEvent("a.b", "{}", "another")])
-        await wait_until(lambda: teller.told > BATCH * streams.CROWD, "the next is told")
+        await wait_until(lambda: teller.told > CROWD, "the next is told")
     first, second = teller.left
     assert first > streams.STORM > second
+
+
+async def test_what_is_no_crowd_of_deaths_makes_no_way(store, monkeypatch):
+    """Single deaths, and events of applications however many: healthy cron monitors stand in the ledger as well."""
+    monkeypatch.setattr(streams, "LOOK_AGAIN", 60.0)
+    teller = Teller(store)
+    await overdue(store, 4 * streams.STORM)
+    async with telling(store, teller, CROWD - 1), asyncio.TaskGroup() as group:
+        slow = group.create_task(record(store, 1))
+        await wait_until(lambda: teller.told == CROWD - 1, "the single ones are told")
+        await emit(store, [NewEvent("a.b", json.dumps({}), f"e{n}") for n in range(2 * BATCH)])
+        await wait_until(lambda: teller.told == CROWD - 1 + 2 * BATCH, "all were told")
+        slow.cancel()
+    assert min(teller.left) > streams.STORM
 
 
 async def test_a_storm_that_nobody_records_holds_up_nothing(store):
