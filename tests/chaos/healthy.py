@@ -17,13 +17,19 @@ from shared.connection import Store
 from shared.monitors import NewMonitor
 
 MADE_TOGETHER = 50
+ROUNDED = 1.0
+"""Milliseconds: the server counts in whole ones, cut off, so a heartbeat may seem to be that much older than it is."""
 LEAST_SLACK = 0.15
 """The part of its allowed silence that a client always leaves to the network."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One client and its monitor. Durations in seconds; `sent` and `acknowledged` are ms since the epoch."""
+    """One client and its monitor. Durations in seconds; `sent` and `acknowledged` are ms since the epoch.
+
+    A beat is sent when it is written, or finds nobody listening: not when this process means to do so, for while it is
+    short of a core a connection may take it a tenth of a second.
+    """
 
     id: str
     token: str
@@ -43,7 +49,7 @@ class Member:
         """Whether the client itself let more than the allowed silence pass between two beats before `until` (ms)."""
         times = [at for at in self.sent if at <= until]
         steps = zip(times, [*times[1:], until], strict=True)
-        return not times or any(later - earlier > self.allowed for earlier, later in steps)
+        return not times or any(later - earlier > self.allowed - ROUNDED for earlier, later in steps)
 
 
 class Fleet:
@@ -115,20 +121,23 @@ class Fleet:
             task.add_done_callback(self._under_way.discard)
 
     async def _beat(self, member: Member) -> None:
-        member.sent.append(now_ms())
-        if await self._wire.post(f"/api/heartbeat/{member.token}") == 200:
+        def sending() -> None:
+            member.sent.append(now_ms())
+
+        if await self._wire.post(f"/api/heartbeat/{member.token}", sending=sending) == 200:
             member.acknowledged.append(now_ms())
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a fleet: monitors by id, and for the silences that were noticed the ms after their deadline.
+    """What became of a fleet.
 
-    `late_clients` died because their own client was late, `missed` fell silent and nobody noticed.
+    `false` deaths are of clients that beat in time, `late_clients` died because they were late themselves; `missed`
+    are the ids of those that fell silent and nobody noticed, `lags` of the others the ms after their deadline.
     """
 
-    false: list[str]
-    late_clients: list[str]
+    false: list[StreamEvent]
+    late_clients: list[StreamEvent]
     missed: list[str]
     lags: list[float]
 
@@ -150,7 +159,7 @@ def judge(
         for death in deaths:
             if member.silenced is not None and death.at >= member.silenced:
                 continue
-            (verdict.late_clients if member.was_late(death.at) else verdict.false).append(member.id)
+            (verdict.late_clients if member.was_late(death.at) else verdict.false).append(death)
         if member.silenced is None:
             continue
         last = max(member.acknowledged, default=0.0)

@@ -5,6 +5,7 @@ aiohttp costs the player's process more per request than the collector needs to 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -70,13 +71,23 @@ class Wire:
             if connection.transport:
                 connection.transport.abort()
 
-    async def post(self, path: str, body: bytes = b"") -> int:
-        """The status of one POST; `UNREACHABLE` when there was no answer."""
-        status, _ = await self.exchange(path, body)
+    async def post(self, path: str, body: bytes = b"", sending: Callable[[], object] | None = None) -> int:
+        """The status of one POST; `UNREACHABLE` when there was no answer.
+
+        `sending` is called once: right before the request is written, or when nobody takes the connection. A player
+        that is busy may get to that long after the call.
+        """
+        status, _ = await self.exchange(path, body, sending=sending)
         return status
 
-    async def exchange(self, path: str, body: bytes = b"", method: str = "POST") -> tuple[int, bytes]:
-        """Status and body of one request."""
+    async def exchange(
+        self,
+        path: str,
+        body: bytes = b"",
+        method: str = "POST",
+        sending: Callable[[], object] | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body of one request; `sending` is that of `post`."""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._token}"
         kind = "Content-Type: application/json\r\n" if body else ""
         request = f"{head}{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -84,7 +95,11 @@ class Wire:
             connection = None
             try:
                 async with asyncio.timeout(ANSWER_WITHIN):
-                    connection = await self._connection()
+                    try:
+                        connection = await self._connection()
+                    finally:
+                        if sending:
+                            sending()
                     answer = await connection.ask(request)
             except (OSError, TimeoutError):
                 if connection and connection.transport:

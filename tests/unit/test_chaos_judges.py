@@ -1,5 +1,6 @@
 """The judges of the fault campaign can fail: each kind of damage is shown to them and they tell of it."""
 
+import asyncio
 from math import inf
 
 import pytest
@@ -7,6 +8,7 @@ from chaos.consistency import check_chain, check_monitor
 from chaos.healthy import Member, judge
 from chaos.history import StreamEvent
 from chaos.retrying import Reporter, compare, expected, mark_of
+from chaos.wire import UNREACHABLE, Wire
 
 SECOND = 1_000.0
 
@@ -28,12 +30,36 @@ def death(at: float) -> StreamEvent:
 class TestHealthyClients:
     def test_a_death_of_a_client_that_beat_in_time_is_false(self):
         """Whether or not anybody heard it."""
-        assert judge([member(0, 5, 10, 15, acknowledged=(0,))], [death(17)]).false == ["m"]
+        wrong = death(17)
+        assert judge([member(0, 5, 10, 15, acknowledged=(0,))], [wrong]).false == [wrong]
 
     def test_a_death_of_a_client_that_was_late_itself_is_its_own(self):
         """The player's process was held up; nothing is said of the product."""
-        verdict = judge([member(0, 5, 17)], [death(15.1)])
-        assert (verdict.false, verdict.late_clients) == ([], ["m"])
+        real = death(15.1)
+        verdict = judge([member(0, 5, 17)], [real])
+        assert (verdict.false, verdict.late_clients) == ([], [real])
+
+    def test_a_beat_at_the_very_deadline_is_late(self):
+        """The server cuts the times of heartbeats to whole milliseconds, and the deadline with them."""
+        assert judge([member(0.0009, 10.0001)], [death(10)]).false == []
+        assert judge([member(0.0009, 9.9989)], [death(10)]).false != []
+
+    async def test_a_beat_is_sent_when_it_is_written(self, monkeypatch):
+        """A player that is short of a core may need a tenth of a second for a connection; nobody can hear it sooner."""
+        connected = asyncio.Event()
+
+        async def slow(wire: Wire) -> None:
+            await connected.wait()
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(Wire, "_connection", slow)
+        times: list[int] = []
+        beat = asyncio.create_task(Wire(1).post("/", sending=lambda: times.append(1)))
+        await asyncio.sleep(0.01)
+        assert not times
+        connected.set()
+        assert await beat == UNREACHABLE
+        assert times == [1]
 
     def test_a_silence_that_nobody_noticed_is_missed(self):
         """The one that was noticed has its lag."""

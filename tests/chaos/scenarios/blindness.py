@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from chaos import ledger
-from chaos.healthy import Fleet, Verdict, judge
+from chaos.healthy import Fleet, Member, Verdict, judge
 from chaos.history import History, StreamEvent
 from chaos.rig import plain_redis
 from chaos.rows import percentile
@@ -62,21 +62,23 @@ async def run(context: Context) -> Score:
         events = await ledger.stream(store)
         gaps = await ledger.gaps(store)
         verdict = judge(fleet.members, events, gaps)
-        deaths = {event.monitor: event.at for event in events if event.type == "monitor.dead"}
-        false = [
-            {
-                "monitor": one.id,
-                "dead": deaths[one.id],
-                "allowed": one.allowed,
-                "sent": [at for at in one.sent if at <= deaths[one.id]][-3:],
-                "acknowledged": [at for at in one.acknowledged if at <= deaths[one.id] + 1_000][-4:],
-            }
-            for one in fleet.members
-            if one.id in verdict.false
-        ]
+        members = {one.id: one for one in fleet.members}
+        false = [_around(members[death.monitor], death.at) for death in verdict.false]
         history.note(gaps=gaps, outage=outage, surprises=world.check(), false=false)
         beats = sum(len(one.acknowledged) for one in fleet.members)
         return score(verdict, events, outage, count, longest, beats)
+
+
+def _around(one: Member, death: float) -> dict[str, object]:
+    """What a client did about the time of its false death, for whoever looks into it."""
+    near = one.allowed + 1_000
+    return {
+        "monitor": one.id,
+        "dead": death,
+        "allowed": one.allowed,
+        "sent": [at for at in one.sent if abs(at - death) < near],
+        "acknowledged": [at for at in one.acknowledged if abs(at - death) < near],
+    }
 
 
 async def _outage(world: World, fleet: Fleet, context: Context, seconds: float) -> tuple[float, float]:
